@@ -105,7 +105,7 @@ def digest(rgb: RGB) -> str:
     """Name pixels by their content: equal digests, equal pictures."""
     height, width = rgb.shape[:2]
     content = hashlib.sha256(struct.pack("<II", height, width))
-    content.update(memoryview(np.ascontiguousarray(rgb)))
+    content.update(np.ascontiguousarray(rgb).data)
     return f"sha256:{content.hexdigest()}"
 
 
