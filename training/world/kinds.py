@@ -89,7 +89,7 @@ def _toned(name: str) -> tuple[str, ...]:
 
 
 _PAINTABLE: Final = (
-    Kind("car", "cars", "vehicle", 3, 72, ("car", "car 2"), Paint(0.99)),
+    Kind("car", "cars", "vehicle", 3, 72, ("car",), Paint(0.99)),
     Kind("bus", "buses", "vehicle", 6, 80, ("bus",), Paint(0.09)),
     Kind("truck", "trucks", "vehicle", 8, 78, ("truck",), Paint(0.10)),
     Kind("bicycle", "bicycles", "vehicle", 2, 74, ("bicycle",), Paint(0.97)),
@@ -113,7 +113,7 @@ _PAINTABLE: Final = (
     Kind("teddy bear", "teddy bears", "indoor", 88, 54, ("teddy bear",), Paint(0.07)),
     Kind("cell phone", "cell phones", "electronic", 77, 50, ("cell phone",), Paint(0.68)),
     Kind("house", "houses", "building", 1004, 84, ("house",), Paint(0.05)),
-    Kind("shirt", "shirts", "clothing", 1005, 54, ("shirt",), Paint(0.33)),
+    Kind("shirt", "shirts", "clothing", 1005, 54, ("shirt",), Paint(0.28, 0.20)),
     Kind("dress", "dresses", "clothing", 1006, 62, ("dress",), Paint(0.60)),
     Kind("hat", "hats", "clothing", 1007, 48, ("hat",), Paint(0.58)),
     Kind("bucket", "buckets", "container", 1008, 52, ("bucket",), Paint(0.57)),

@@ -1,0 +1,1 @@
+"""The sprites, their table and their licence, and the script that derives them."""
