@@ -1,0 +1,89 @@
+import os
+import re
+import socket
+import subprocess
+import sys
+import urllib.request
+from itertools import pairwise
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from handlers.exporter import empty, start
+from twelve.metrics import LONGEST_S, REQUEST_STEPS_A_DECADE, SHORTEST_S, ServiceMetrics, bounds, collected
+
+FINEST_RATIO = 1.1  # of neighbouring bounds; a quantile is then wrong by at most 10 %
+
+ONE_WORKER = """
+import os, signal, sys
+from twelve.metrics import ServiceMetrics
+metrics = ServiceMetrics(["nlvr2"])
+metrics.request("nlvr2", "ok", 0.05)
+metrics.stage("fuse", 0.01)
+if sys.argv[1] == "is killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run_worker(directory, fate):
+    directory.mkdir(exist_ok=True)
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(directory)}
+    subprocess.run([sys.executable, "-c", ONE_WORKER, fate], env=environment, check=False)
+
+
+def test_request_bounds_lie_close_enough_for_quantiles_within_ten_percent():
+    found = bounds(SHORTEST_S, LONGEST_S, steps_a_decade=REQUEST_STEPS_A_DECADE)
+    assert found[0] == SHORTEST_S
+    assert found[-1] >= LONGEST_S
+    assert max(upper / lower for lower, upper in pairwise(found)) <= FINEST_RATIO
+
+
+def test_a_request_is_counted_by_task_and_code():
+    registry = CollectorRegistry()
+    metrics = ServiceMetrics(["nlvr2"], registry=registry)
+    metrics.request("nlvr2", "invalid-field", 0.2)
+    assert registry.get_sample_value("twelve_requests_total", {"task": "nlvr2", "code": "invalid-field"}) == 1
+    assert registry.get_sample_value("twelve_request_seconds_count", {"task": "nlvr2"}) == 1
+
+
+def test_what_strangers_send_as_a_task_never_becomes_a_label():
+    registry = CollectorRegistry()
+    metrics = ServiceMetrics(["nlvr2"], registry=registry)
+    for name in ("", "nlvr3", 'x",code="y'):
+        metrics.request(name, "unknown-task", 0.2)
+    assert registry.get_sample_value("twelve_requests_total", {"task": "unknown", "code": "unknown-task"}) == 3
+    assert {sample.labels["task"] for family in registry.collect() for sample in family.samples} == {"unknown"}
+
+
+@pytest.mark.parametrize("fate", ["lives", "is killed"])
+def test_workers_are_summed_up_whatever_becomes_of_them(tmp_path, fate):
+    for _ in range(2):
+        run_worker(tmp_path, fate)
+    registry = collected(tmp_path)
+    assert registry.get_sample_value("twelve_requests_total", {"task": "nlvr2", "code": "ok"}) == 2
+    assert registry.get_sample_value("twelve_request_seconds_count", {"task": "nlvr2"}) == 2
+    assert registry.get_sample_value("twelve_stage_seconds_count", {"stage": "fuse"}) == 2
+
+
+def test_the_exporter_answers_on_its_own_port(tmp_path, free_port):
+    empty(tmp_path / "metrics")
+    run_worker(tmp_path / "metrics", "lives")
+    stop = start(tmp_path / "metrics", host="127.0.0.1", port=free_port)
+    try:
+        text = urllib.request.urlopen(f"http://127.0.0.1:{free_port}/metrics", timeout=5).read().decode()
+    finally:
+        stop()
+    assert re.search(r'^twelve_requests_total\{code="ok",task="nlvr2"\} 1\.0$', text, re.MULTILINE)
+
+
+def test_a_server_starts_counting_from_nothing(tmp_path):
+    run_worker(tmp_path / "metrics", "lives")
+    empty(tmp_path / "metrics")
+    assert list((tmp_path / "metrics").iterdir()) == []
