@@ -17,6 +17,12 @@ SHARES: dict[Source, float] = {"coco": 0.29, "vg": 0.25, "flickr30k": 0.26, "nlv
 SHARED_WITH_COCO = 0.5
 """Of Visual Genome's pictures."""
 
+NIGHT_SHARES: dict[Source, float] = {"coco": 0.07, "vg": 0.07, "flickr30k": 0.26, "nlvr2": 0.04}
+"""Of a source's scenes. By night nothing has a colour: what SNLI-VE calls neutral, and others cannot ask about."""
+
+CRATE_SHARES: dict[Source, float] = {"coco": 0.08, "vg": 0.08, "flickr30k": 0.22, "nlvr2": 0.08}
+"""Likewise, of scenes with a closed crate, which may hold what a statement of SNLI-VE speaks of."""
+
 _GOLDEN = 0.6180339887498949
 """Multiples of it, modulo 1, fill [0, 1) evenly: neighbouring scenes go to different sources, shares come out right."""
 
