@@ -1,0 +1,168 @@
+"""A model on disk: files, JSON, sha256. Open, verify, refuse. Needs no torch.
+
+A bundle is a folder:
+
+    manifest.json          format, name, version, tasks with their tokens, sha256 and size of each file, scores
+    config.json            `twelve.model.ModelConfig`
+    model.safetensors      trunk and heads
+    vocab.txt              word pieces
+    answers/vqa.json       answers of the VQA head, in the order of its outputs; answers/gqa.json likewise
+    detector.json          the region extractor, where the bundle has one, with detector.safetensors
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from twelve.errors import BundleMissing, ChecksumMismatch, ConfigInvalid
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+VOCABULARY = "vocab.txt"
+DETECTOR_CONFIG = "detector.json"
+DETECTOR_WEIGHTS = "detector.safetensors"
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    Attributes:
+        name: Of the model.
+        version: Of the model; a bundle is immutable, a change is a new version.
+        tasks: Names of the tasks it was trained on, with their token numbers.
+        files: sha256 and size in bytes of each file, by its path inside the bundle.
+        scores: Whatever its evaluation measured.
+        notes: Where it comes from, for people.
+    """
+
+    name: str
+    version: str
+    tasks: Mapping[str, int]
+    files: Mapping[str, Mapping[str, Any]]
+    scores: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: its folder and its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read a bundle's manifest and see that its files are there.
+
+        Args:
+            path: The bundle's folder.
+
+        Returns:
+            The bundle, not yet verified.
+
+        Raises:
+            BundleMissing: The folder, its manifest or a file named there is missing.
+            ConfigInvalid: The manifest is of another format or lacks an entry.
+        """
+        manifest = _read_manifest(path / MANIFEST)
+        for name in manifest.files:
+            if not (path / name).is_file():
+                raise BundleMissing(f"{path}: {name} is named in {MANIFEST} and is not there; copy the bundle again")
+        return cls(path, manifest)
+
+    def verify(self) -> None:
+        """Compare every file with the hash in the manifest.
+
+        Raises:
+            ChecksumMismatch: A file has changed; names it and both hashes.
+        """
+        for name, entry in self.manifest.files.items():
+            found = sha256_of(self.path / name)
+            if found != entry["sha256"]:
+                raise ChecksumMismatch(
+                    f"{self.path}: {name} has sha256 {found[:12]}…, {MANIFEST} states {entry['sha256'][:12]}…; "
+                    "copy the bundle again"
+                )
+
+    @property
+    def has_detector(self) -> bool:
+        """Say whether the bundle finds regions itself, or needs them brought along."""
+        return DETECTOR_CONFIG in self.manifest.files
+
+    def answers(self, head: str) -> tuple[str, ...]:
+        """Give the answers of a head, in the order of its outputs."""
+        return tuple(json.loads((self.path / "answers" / f"{head}.json").read_text(encoding="utf-8")))
+
+    def digest(self) -> str:
+        """Identify the bundle by the hashes of its files, scores and notes aside."""
+        lines = [f"{name} {entry['sha256']}" for name, entry in sorted(self.manifest.files.items())]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def seal(
+    path: Path,
+    *,
+    name: str,
+    version: str,
+    tasks: Mapping[str, int],
+    scores: Mapping[str, Any] | None = None,
+    notes: Mapping[str, Any] | None = None,
+) -> Bundle:
+    """Write the manifest over the files that lie in a folder.
+
+    Args:
+        path: The bundle's folder; every file in it belongs to the bundle.
+        name: Of the model.
+        version: Of the model.
+        tasks: Names and tokens of the tasks it was trained on.
+        scores: What its evaluation measured.
+        notes: Where it comes from.
+
+    Returns:
+        The bundle.
+    """
+    files = {
+        file.relative_to(path).as_posix(): {"sha256": sha256_of(file), "bytes": file.stat().st_size}
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name not in (MANIFEST, "README.md")
+    }
+    values = {
+        "format": FORMAT,
+        "name": name,
+        "version": version,
+        "tasks": dict(tasks),
+        "files": files,
+        "scores": dict(scores or {}),
+        "notes": dict(notes or {}),
+    }
+    (path / MANIFEST).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    return Bundle.open(path)
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read_manifest(path: Path) -> Manifest:
+    if not path.is_file():
+        raise BundleMissing(f"{path.parent} holds no bundle: there is no {path.name}; name a folder that has one")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigInvalid(f"{path}: is no JSON ({error}); copy the bundle again") from error
+    if values.get("format") != FORMAT:
+        raise ConfigInvalid(f"{path}: format {values.get('format')!r}, this version reads format {FORMAT}")
+    try:
+        return Manifest(**{name: values[name] for name in ("name", "version", "tasks", "files", "scores", "notes")})
+    except KeyError as error:
+        raise ConfigInvalid(f"{path}: has no entry {error}") from error

@@ -1,0 +1,27 @@
+"""Does this caption describe this picture? One number a pair (12-in-1, section 3.1, caption-based image retrieval).
+
+Shapes: N rows, one a candidate picture · B fused width.
+"""
+
+from torch import Tensor, nn
+
+from twelve.heads.base import Head
+from twelve.model.config import ModelConfig
+
+
+class AlignmentHead(Head):
+    """One linear layer; trained by softmax over the candidates of a caption."""
+
+    name = "alignment"
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.rate = nn.Linear(config.bi_hidden_size, 1)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Rate each pair: [N, B] to [N, 1] logits."""
+        return self.rate(states)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Give each of the [N] candidates of one caption its share; they sum to 1."""
+        return logits.softmax(dim=0)

@@ -1,0 +1,44 @@
+"""Answers from a vocabulary: one head for VQAv2 and Visual Genome QA, one for GQA (12-in-1, section 3.1).
+
+Shapes: N rows · B fused width · A answers.
+"""
+
+import torch
+from torch import Tensor
+
+from twelve.heads.base import Head, mlp
+from twelve.model.config import ModelConfig
+
+
+class AnswersHead(Head):
+    """A two-layer classifier trained with a sigmoid an answer: scores are independent, they do not sum to 1."""
+
+    def __init__(self, config: ModelConfig, answers: int) -> None:
+        super().__init__()
+        self.classify = mlp(config.bi_hidden_size, 2 * config.bi_hidden_size, answers, eps=config.layer_norm_eps)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Rate each answer: [N, B] to [N, A] logits."""
+        return self.classify(states)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """Give each of the [A] answers its own probability."""
+        return torch.sigmoid(logits)
+
+
+class VqaAnswersHead(AnswersHead):
+    """The answers of VQAv2 and Visual Genome QA."""
+
+    name = "vqa"
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config, config.vqa_labels)
+
+
+class GqaAnswersHead(AnswersHead):
+    """The answers of GQA."""
+
+    name = "gqa"
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config, config.gqa_labels)

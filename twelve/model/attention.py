@@ -1,0 +1,155 @@
+"""Attention: within a stream, and between the two (ViLBERT, arXiv:1908.02265, Fig. 2b).
+
+Shapes: N rows · Q queries · K keys · T tokens (task token included) · R regions (global one first) · H heads · E head width.
+        D text width · V image width · B co-attention width.
+Masks: bool [N, K], True = may be attended.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Attended(NamedTuple):
+    """What attention gives: [N, Q, H*E] contexts and [N, H, Q, K] weights."""
+
+    context: Tensor
+    weights: Tensor
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: nn.Module) -> Attended:
+    """Weigh values by the match of queries and keys.
+
+    Args:
+        query: [N, H, Q, E].
+        key: [N, H, K, E].
+        value: [N, H, K, E].
+        mask: [N, K], True = may be attended; each row has at least one True.
+        dropout: Applied to the weights.
+
+    Returns:
+        Contexts and weights.
+
+    Differs: masked keys get minus infinity, not -10000 added; in fp32 both give a weight of exactly 0.
+    """
+    scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])  # [N, H, Q, K]
+    scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
+    weights = dropout(scores.softmax(dim=-1))
+    return Attended(merge_heads(weights @ value), weights)
+
+
+def split_heads(states: Tensor, heads: int) -> Tensor:
+    """Split the last dimension into heads: [N, L, H*E] to [N, H, L, E]."""
+    return states.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(states: Tensor) -> Tensor:
+    """Join the heads: [N, H, L, E] to [N, L, H*E]."""
+    return states.transpose(1, 2).flatten(2)
+
+
+def dropout_of(probability: float) -> nn.Module:
+    """Give a dropout, or nothing at all where the probability is 0 (random numbers cost time on a CPU)."""
+    return nn.Dropout(probability) if probability else nn.Identity()
+
+
+class QueryKeyValue(nn.Module):
+    """The three projections of one stream, split into heads."""
+
+    def __init__(self, width: int, inner: int, *, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, inner)
+        self.key = nn.Linear(width, inner)
+        self.value = nn.Linear(width, inner)
+
+    def forward(self, states: Tensor, gate: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Project.
+
+        Args:
+            states: [N, L, width].
+            gate: [N, 1, inner] factors on queries and keys, or None.
+
+        Returns:
+            Query, key and value, each [N, H, L, E].
+        """
+        query, key = self.query(states), self.key(states)
+        if gate is not None:
+            query, key = query * gate, key * gate
+        return (
+            split_heads(query, self.heads),
+            split_heads(key, self.heads),
+            split_heads(self.value(states), self.heads),
+        )
+
+
+class SelfAttention(nn.Module):
+    """One stream attends to itself.
+
+    Differs: with `text_width`, queries and keys are gated by the mean text state ("dynamic attention" of the published
+    code, off in the released model).
+    """
+
+    def __init__(self, width: int, *, heads: int, dropout: float, text_width: int | None = None) -> None:
+        super().__init__()
+        self.project = QueryKeyValue(width, width, heads=heads)
+        self.dropout = dropout_of(dropout)
+        self.gate = nn.Linear(text_width, width) if text_width else None
+
+    def forward(self, states: Tensor, mask: Tensor, text: Tensor | None = None) -> Attended:
+        """Attend.
+
+        Args:
+            states: [N, L, width].
+            mask: [N, L].
+            text: [N, D] mean text state, where this layer is gated by it.
+
+        Returns:
+            [N, L, width] contexts and [N, H, L, L] weights.
+        """
+        gate = None
+        if self.gate is not None and text is not None:
+            gate = 1 + torch.sigmoid(self.gate(text))[:, None]  # [N, 1, width]
+        return attend(*self.project(states, gate), mask, self.dropout)
+
+
+class CoAttended(NamedTuple):
+    """Both directions: what each stream took from the other, [N, R, B] and [N, T, B], and the weights."""
+
+    regions: Tensor
+    text: Tensor
+    image_to_text: Tensor
+    text_to_image: Tensor
+
+
+class CoAttention(nn.Module):
+    """Each stream queries the other; both directions start from the layer's inputs."""
+
+    def __init__(
+        self, *, image_width: int, text_width: int, inner: int, heads: int, dropouts: tuple[float, float]
+    ) -> None:
+        super().__init__()
+        self.image = QueryKeyValue(image_width, inner, heads=heads)
+        self.text = QueryKeyValue(text_width, inner, heads=heads)
+        self.image_dropout = dropout_of(dropouts[0])
+        self.text_dropout = dropout_of(dropouts[1])
+
+    def forward(self, regions: Tensor, region_mask: Tensor, text: Tensor, text_mask: Tensor) -> CoAttended:
+        """Attend both ways.
+
+        Args:
+            regions: [N, R, V].
+            region_mask: [N, R].
+            text: [N, T, D].
+            text_mask: [N, T].
+
+        Returns:
+            Contexts for both streams and both maps of weights.
+        """
+        image_query, image_key, image_value = self.image(regions)
+        text_query, text_key, text_value = self.text(text)
+        for_text = attend(text_query, image_key, image_value, region_mask, self.image_dropout)
+        for_regions = attend(image_query, text_key, text_value, text_mask, self.text_dropout)
+        return CoAttended(for_regions.context, for_text.context, for_regions.weights, for_text.weights)

@@ -1,0 +1,222 @@
+"""The model's configuration, under the names of the published `bert_base_6layer_6conect.json`."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from twelve.errors import ConfigInvalid
+
+Activation = Literal["gelu", "relu", "swish"]
+Fusion = Literal["mul", "sum"]
+HeadPreset = Literal["paper", "released"]
+
+IGNORED_KEYS = frozenset(
+    {
+        "bi_attention_type",
+        "bi_intermediate_size",
+        "bi_hidden_act",
+        "fast_mode",
+        "fixed_t_layer",
+        "fixed_v_layer",
+        "in_batch_pairs",
+        "model",
+        "pooling_method",
+        "v_initializer_range",
+        "visual_target",
+        "visualization",
+    }
+)
+"""Keys of published configuration files that change nothing in the twelve tasks' forward pass."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Sizes and switches of trunk and heads.
+
+    Attributes:
+        vocab_size: Rows of the word table.
+        embedding_size: Width of the word table where it is factorised (ALBERT, arXiv:1909.11942); None = hidden_size.
+        hidden_size: D, width of the text stream.
+        num_hidden_layers: Of the text stream.
+        num_attention_heads: Likewise.
+        intermediate_size: Width inside its feed-forward blocks.
+        hidden_act: Its activation.
+        max_position_embeddings: Most tokens a text may have, [CLS] and [SEP] included, the task token not.
+        type_vocab_size: Segments.
+        v_feature_size: F, width of a region feature.
+        v_hidden_size: V, width of the visual stream.
+        v_num_hidden_layers: Of the visual stream.
+        v_num_attention_heads: Likewise.
+        v_intermediate_size: Likewise.
+        v_hidden_act: Likewise.
+        v_target_size: Classes of the masked-region pre-training head.
+        bi_hidden_size: B, width of co-attention and of the pooled states.
+        bi_num_attention_heads: Of co-attention.
+        v_biattention_id: Visual layers that co-attention stands before, ascending.
+        t_biattention_id: Text layers likewise, one for each of the visual ones.
+        fusion_method: How the pooled states join: element-wise product or sum.
+        with_coattention: False leaves the co-attention layers out.
+        dynamic_attention: Text gates the queries and keys of the visual stream.
+        task_specific_tokens: Whether a task token is inserted after [CLS].
+        task_embedding_rows: Rows of the task table; a token number is a row.
+        hidden_dropout_prob: Text stream.
+        attention_probs_dropout_prob: Text stream.
+        v_hidden_dropout_prob: Visual stream.
+        v_attention_probs_dropout_prob: Visual stream.
+        initializer_range: Standard deviation of new weights.
+        layer_norm_eps: Inside the root.
+        vqa_labels: Answers of the head of VQAv2 and Visual Genome QA.
+        gqa_labels: Answers of the head of GQA.
+        heads: Which form the heads of NLVR2 and SNLI-VE take: the paper's or the released code's.
+    """
+
+    vocab_size: int = 30522
+    embedding_size: int | None = None
+    hidden_size: int = 768
+    num_hidden_layers: int = 12
+    num_attention_heads: int = 12
+    intermediate_size: int = 3072
+    hidden_act: Activation = "gelu"
+    max_position_embeddings: int = 512
+    type_vocab_size: int = 2
+    v_feature_size: int = 2048
+    v_hidden_size: int = 1024
+    v_num_hidden_layers: int = 6
+    v_num_attention_heads: int = 8
+    v_intermediate_size: int = 1024
+    v_hidden_act: Activation = "gelu"
+    v_target_size: int = 1601
+    bi_hidden_size: int = 1024
+    bi_num_attention_heads: int = 8
+    v_biattention_id: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
+    t_biattention_id: tuple[int, ...] = (6, 7, 8, 9, 10, 11)
+    fusion_method: Fusion = "mul"
+    with_coattention: bool = True
+    dynamic_attention: bool = False
+    task_specific_tokens: bool = True
+    task_embedding_rows: int = 20
+    hidden_dropout_prob: float = 0.1
+    attention_probs_dropout_prob: float = 0.1
+    v_hidden_dropout_prob: float = 0.1
+    v_attention_probs_dropout_prob: float = 0.1
+    initializer_range: float = 0.02
+    layer_norm_eps: float = 1e-12
+    vqa_labels: int = 3129
+    gqa_labels: int = 1533
+    heads: HeadPreset = "paper"
+
+    def __post_init__(self) -> None:
+        """Refuse contradictions.
+
+        Raises:
+            ConfigInvalid: Names the fields that contradict each other.
+        """
+        _divides(self.num_attention_heads, self.hidden_size, "num_attention_heads", "hidden_size")
+        _divides(self.v_num_attention_heads, self.v_hidden_size, "v_num_attention_heads", "v_hidden_size")
+        _divides(self.bi_num_attention_heads, self.bi_hidden_size, "bi_num_attention_heads", "bi_hidden_size")
+        if len(self.v_biattention_id) != len(self.t_biattention_id):
+            raise ConfigInvalid(
+                f"v_biattention_id has {len(self.v_biattention_id)} entries, t_biattention_id "
+                f"{len(self.t_biattention_id)}; each co-attention layer needs one of both"
+            )
+        _ascending_below(self.v_biattention_id, self.v_num_hidden_layers, "v_biattention_id")
+        _ascending_below(self.t_biattention_id, self.num_hidden_layers, "t_biattention_id")
+
+    @classmethod
+    def paper(cls) -> "ModelConfig":
+        """Give the published model's configuration: 268 M parameters, 20 task rows, the released heads."""
+        return cls(heads="released")
+
+    @classmethod
+    def small(cls, *, vqa_labels: int, gqa_labels: int, feature_width: int = 256) -> "ModelConfig":
+        """Give the default bundle's configuration, which two cores can train."""
+        return cls(
+            embedding_size=64,
+            hidden_size=192,
+            num_hidden_layers=4,
+            num_attention_heads=6,
+            intermediate_size=384,
+            max_position_embeddings=128,
+            v_feature_size=feature_width,
+            v_hidden_size=192,
+            v_num_hidden_layers=3,
+            v_num_attention_heads=6,
+            v_intermediate_size=192,
+            bi_hidden_size=192,
+            bi_num_attention_heads=6,
+            v_biattention_id=(0, 1, 2),
+            t_biattention_id=(1, 2, 3),
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            v_hidden_dropout_prob=0.0,
+            v_attention_probs_dropout_prob=0.0,
+            vqa_labels=vqa_labels,
+            gqa_labels=gqa_labels,
+        )
+
+    @classmethod
+    def tiny(cls, *, vqa_labels: int = 7, gqa_labels: int = 5, feature_width: int = 8) -> "ModelConfig":
+        """Give a configuration for tests: every part present, nothing larger than it must be."""
+        return cls(
+            embedding_size=8,
+            hidden_size=16,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            intermediate_size=24,
+            max_position_embeddings=64,
+            v_feature_size=feature_width,
+            v_hidden_size=12,
+            v_num_hidden_layers=2,
+            v_num_attention_heads=2,
+            v_intermediate_size=12,
+            v_target_size=5,
+            bi_hidden_size=16,
+            bi_num_attention_heads=2,
+            v_biattention_id=(0, 1),
+            t_biattention_id=(1, 2),
+            vqa_labels=vqa_labels,
+            gqa_labels=gqa_labels,
+        )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
+        """Read a configuration; unknown keys are refused, keys that nothing reads are dropped.
+
+        Args:
+            values: As parsed from JSON.
+
+        Returns:
+            The configuration.
+
+        Raises:
+            ConfigInvalid: A key is unknown or a value does not fit; names it.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known - IGNORED_KEYS)
+        if unknown:
+            raise ConfigInvalid(f"config.json: unknown keys {unknown}; known are {sorted(known)}")
+        chosen = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in known
+        }
+        return cls(**chosen)
+
+    @classmethod
+    def load(cls, path: Path) -> "ModelConfig":
+        """Read `config.json`."""
+        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+
+    def save(self, path: Path) -> None:
+        """Write `config.json`."""
+        path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+def _divides(part: int, whole: int, part_name: str, whole_name: str) -> None:
+    if part < 1 or whole % part:
+        raise ConfigInvalid(f"{part_name} = {part} does not divide {whole_name} = {whole}")
+
+
+def _ascending_below(ids: tuple[int, ...], layers: int, name: str) -> None:
+    if list(ids) != sorted(set(ids)) or any(not 0 <= layer < layers for layer in ids):
+        raise ConfigInvalid(f"{name} = {list(ids)} must ascend and lie in 0..{layers - 1}")

@@ -1,0 +1,27 @@
+"""A torch module as a runtime: eager mode, the reference of all others."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class ModuleRuntime:
+    """Runs a module without gradients."""
+
+    def __init__(self, module: nn.Module, *, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        self.module = module.eval()
+        self.inputs = tuple(inputs)
+        self.outputs = tuple(outputs)
+
+    def run(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """Run the module; see `Runtime.run`."""
+        with torch.inference_mode():
+            answer = self.module(*(inputs[name] for name in self.inputs))
+        return named(answer, self.outputs)
+
+
+def named(answer: Tensor | Sequence[Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """Name a graph's outputs, one tensor or several."""
+    tensors = [answer] if isinstance(answer, Tensor) else list(answer)
+    return dict(zip(names, tensors, strict=True))

@@ -1,0 +1,1 @@
+"""What tasks of one kind share: answering, retrieving, referring, pointing, comparing, entailing."""

@@ -1,0 +1,61 @@
+"""Text to token ids: BERT's WordPiece over the bundle's own vocabulary.
+
+User text is data: "[SEP]" typed by a user is three pieces of text, never the separator.
+"""
+
+from pathlib import Path
+
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+
+from twelve.errors import BundleMissing, ConfigInvalid
+
+CLS, SEP, UNK, PAD = "[CLS]", "[SEP]", "[UNK]", "[PAD]"
+LONGEST_WORD = 100
+"""Characters; a longer word is unknown, as in BERT."""
+
+
+class TextEncoder:
+    """Turns text into token ids, [CLS] first and [SEP] last.
+
+    Differs: special tokens written out in the text stay text; the published tokenizer turns them into the tokens.
+    """
+
+    def __init__(self, vocabulary: dict[str, int]) -> None:
+        missing = [token for token in (CLS, SEP, UNK, PAD) if token not in vocabulary]
+        if missing:
+            raise ConfigInvalid(f"vocab.txt: lacks {missing}; use the vocabulary the model was trained with")
+        self._tokenizer = Tokenizer(
+            WordPiece(vocabulary, unk_token=UNK, max_input_chars_per_word=LONGEST_WORD)  # type: ignore[call-arg]
+        )
+        self._tokenizer.normalizer = BertNormalizer(lowercase=True)  # type: ignore[assignment]
+        self._tokenizer.pre_tokenizer = BertPreTokenizer()  # type: ignore[assignment]
+        self._cls, self._sep = vocabulary[CLS], vocabulary[SEP]
+
+    @classmethod
+    def load(cls, path: Path) -> "TextEncoder":
+        """Read `vocab.txt`: one piece a line, its line number its id.
+
+        Raises:
+            BundleMissing: There is no such file.
+        """
+        if not path.is_file():
+            raise BundleMissing(f"{path} is not there; a bundle needs its vocabulary")
+        pieces = path.read_text(encoding="utf-8").split("\n")
+        return cls({piece: index for index, piece in enumerate(pieces) if piece})
+
+    def encode(self, text: str, *, most: int | None = None) -> tuple[int, ...]:
+        """Tokenise.
+
+        Args:
+            text: As a person wrote it.
+            most: Cut to this many ids, [CLS] and [SEP] included; None keeps all.
+
+        Returns:
+            [CLS], the pieces, [SEP].
+        """
+        pieces = self._tokenizer.encode(text, add_special_tokens=False).ids
+        kept = pieces if most is None else pieces[: most - 2]
+        return (self._cls, *kept, self._sep)
