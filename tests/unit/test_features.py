@@ -1,0 +1,291 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from twelve.errors import DataError
+from twelve.features import FeatureStore, RegionSet
+from twelve.features.disk import Busy
+from twelve.features.encoding import SINGLE
+
+WIDTH = 16
+HALF_ROUNDING = 2**-11
+"""Half a unit in the last of float16's 11 binary places."""
+
+
+def regions(seed: int, count: int = 3, width: int = WIDTH) -> RegionSet:
+    draw = torch.Generator().manual_seed(seed)
+    return RegionSet(
+        features=torch.randn(count, width, generator=draw),
+        boxes_px=torch.rand(count, 4, generator=draw) * 100,
+        scores=torch.rand(count, generator=draw),
+        labels=torch.arange(count) - 1,
+        width=640 + seed,
+        height=480,
+        given=min(count, 1),
+    )
+
+
+def created(path: Path, encoding: str = "float16") -> FeatureStore:
+    return FeatureStore.create(path, feature_width=WIDTH, detector_digest="sha256:d", encoding=encoding)
+
+
+def shard_files(path: Path) -> list[Path]:
+    return sorted((path / "shards").iterdir())
+
+
+def assert_equal(got: RegionSet, expected: RegionSet) -> None:
+    assert torch.equal(got.features, expected.features)
+    assert torch.equal(got.boxes_px, expected.boxes_px)
+    assert torch.equal(got.scores, expected.scores)
+    assert torch.equal(got.labels, expected.labels)
+    assert (got.width, got.height, got.given) == (expected.width, expected.height, expected.given)
+
+
+def test_regions_read_back_as_they_were_kept(tmp_path):
+    kept = {f"picture {n}": regions(n, count) for n, count in enumerate([3, 0, 24, 1])}
+    created(tmp_path, SINGLE).append(list(kept.items()))
+
+    store = FeatureStore.open(tmp_path)
+
+    assert store.keys() == tuple(kept)
+    for key, expected in kept.items():
+        assert_equal(store[key], expected)
+        assert len(store[key]) == len(expected)
+
+
+def test_half_precision_rounds_features_by_one_part_in_2048_and_nothing_else(tmp_path):
+    expected = regions(1)
+    created(tmp_path).append([("a", expected)])
+
+    got = FeatureStore.open(tmp_path)["a"]
+
+    assert got.features.dtype == torch.float32
+    assert torch.equal(got.features, expected.features.half().float())
+    assert ((got.features - expected.features).abs() <= HALF_ROUNDING * expected.features.abs() + 2**-25).all()
+    assert torch.equal(got.boxes_px, expected.boxes_px)
+
+
+def test_what_is_read_may_be_written_to_without_changing_the_store(tmp_path):
+    created(tmp_path, SINGLE).append([("a", regions(1))])
+    store = FeatureStore.open(tmp_path)
+
+    for tensor in (store["a"].features, store["a"].boxes_px, store["a"].scores, store["a"].labels):
+        tensor.zero_()
+
+    assert_equal(store["a"], regions(1))
+
+
+def test_an_unknown_key_is_no_member_and_no_item(tmp_path):
+    store = created(tmp_path)
+
+    assert "a" not in store
+    with pytest.raises(KeyError, match="no regions are kept under 'a'"):
+        store["a"]
+
+
+def test_equal_items_make_equal_files(tmp_path):
+    for name in ("one", "two"):
+        created(tmp_path / name).append([("a", regions(1)), ("b", regions(2))])
+
+    one, two = (shard_files(tmp_path / name)[0] for name in ("one", "two"))
+
+    assert one.name == two.name
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_shard_is_a_safetensors_file_that_other_programs_read(tmp_path):
+    created(tmp_path, SINGLE).append([("a", regions(1)), ("b", regions(2, 5))])
+
+    arrays = load_file(shard_files(tmp_path)[0])
+
+    assert arrays["offsets"].tolist() == [0, 3, 8]
+    assert torch.equal(torch.from_numpy(arrays["features"][3:]), regions(2, 5).features)
+
+
+def test_a_reader_sees_what_was_appended_only_after_it_refreshes(tmp_path):
+    writer = created(tmp_path)
+    reader = FeatureStore.open(tmp_path)
+    writer.append([("a", regions(1))])
+
+    before = "a" in reader
+    reader.refresh()
+
+    assert (before, "a" in reader) == (False, True)
+
+
+def test_a_second_writer_is_refused_until_the_first_has_closed(tmp_path):
+    first = created(tmp_path)
+    first.append([("a", regions(1))])
+    second = FeatureStore.open(tmp_path)
+
+    with pytest.raises(Busy, match="another process is writing here"):
+        second.append([("b", regions(2))])
+    first.close()
+    second.append([("b", regions(2))])
+
+    assert FeatureStore.open(tmp_path).keys() == ("a", "b")
+
+
+def test_a_writer_takes_in_what_was_appended_since_it_opened(tmp_path):
+    late = created(tmp_path)
+    with FeatureStore.open(tmp_path) as early:
+        early.append([("a", regions(1))])
+
+    late.append([("b", regions(2))])
+
+    assert late.keys() == ("a", "b")
+
+
+def test_appending_nothing_makes_no_shard(tmp_path):
+    store = created(tmp_path)
+
+    store.append([])
+
+    assert shard_files(tmp_path) == []
+
+
+@pytest.mark.parametrize("again", [[("a", regions(2))], [("b", regions(2)), ("b", regions(3))]])
+def test_a_key_is_written_once(tmp_path, again):
+    store = created(tmp_path)
+    store.append([("a", regions(1))])
+
+    with pytest.raises(DataError, match="a key is written once"):
+        store.append(again)
+
+    assert store.keys() == ("a",)
+
+
+def test_features_of_another_width_are_refused_with_both_widths(tmp_path):
+    with pytest.raises(DataError, match="b: features are 8 wide, the store keeps 16"):
+        created(tmp_path).append([("a", regions(1)), ("b", regions(2, width=8))])
+
+    assert len(FeatureStore.open(tmp_path)) == 0
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 70_000.0])
+def test_a_feature_that_float16_cannot_hold_is_refused(tmp_path, number):
+    bad = regions(1)
+    bad.features[1, 1] = number
+
+    with pytest.raises(DataError, match="a: a feature or box is no finite number, or exceeds float16"):
+        created(tmp_path).append([("a", bad)])
+
+
+def test_a_store_is_not_created_over_another(tmp_path):
+    created(tmp_path)
+
+    with pytest.raises(DataError, match="a feature store is here already"):
+        created(tmp_path)
+
+
+def test_opening_a_folder_without_a_store_says_so(tmp_path):
+    with pytest.raises(DataError, match=r"there is no feature store here, store\.json is missing"):
+        FeatureStore.open(tmp_path)
+
+
+def test_a_store_of_a_later_format_is_refused(tmp_path):
+    created(tmp_path)
+    settings = tmp_path / "store.json"
+    settings.write_text(settings.read_text().replace('"version": 1', '"version": 2'))
+
+    with pytest.raises(DataError, match=r"version 2 .* this library reads twelve-features version 1"):
+        FeatureStore.open(tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 4, 100, -1])
+def test_a_shard_that_is_cut_short_is_found_on_opening(tmp_path, length):
+    created(tmp_path).append([("a", regions(1))])
+    shard = shard_files(tmp_path)[0]
+    shard.write_bytes(shard.read_bytes()[:length])
+
+    with pytest.raises(DataError, match="the shard is damaged or cut short"):
+        FeatureStore.open(tmp_path)
+
+
+def test_one_flipped_bit_is_found_by_verify(tmp_path):
+    store = created(tmp_path)
+    store.append([("a", regions(1))])
+    store.verify()
+    shard = shard_files(tmp_path)[0]
+    data = bytearray(shard.read_bytes())
+    data[-200] ^= 1
+    shard.write_bytes(data)
+
+    with pytest.raises(DataError, match=r"0-.*the file has sha256 .*its name states"):
+        FeatureStore.open(tmp_path).verify()
+
+
+def test_a_shard_that_is_missing_is_named(tmp_path):
+    store = created(tmp_path)
+    for n in range(3):
+        store.append([(str(n), regions(n))])
+    shard_files(tmp_path)[1].unlink()
+
+    with pytest.raises(DataError, match="shard 1 is missing"):
+        FeatureStore.open(tmp_path)
+
+
+def test_info_counts_pictures_regions_shards_and_bytes(tmp_path):
+    store = created(tmp_path)
+    store.append([("a", regions(1, 3)), ("b", regions(2, 5))])
+    store.append([("c", regions(3, 1))])
+
+    info = store.info()
+
+    assert (info.pictures, info.regions, info.shards) == (3, 9, 2)
+    assert info.bytes == sum(path.stat().st_size for path in shard_files(tmp_path))
+    assert info.settings.detector_digest == "sha256:d"
+
+
+CRASHING_WRITER = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from twelve.features import FeatureStore, RegionSet
+
+countdown = int(sys.argv[2])
+def dying(real):
+    def call(*args, **kwargs):
+        global countdown
+        countdown -= 1
+        if countdown == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = real(*args, **kwargs)
+        countdown -= 1
+        if countdown == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return call
+
+store = FeatureStore.open(Path(sys.argv[1]))
+os.fsync, os.replace, os.open, Path.replace = map(dying, (os.fsync, os.replace, os.open, Path.replace))
+for n in range(len(store), len(store) + 4):
+    store.append([(str(n), RegionSet(torch.full((2, 16), n), torch.ones(2, 4), torch.ones(2), torch.ones(2), 9, 9))])
+    print(n, flush=True)
+"""
+
+
+def test_a_writer_killed_at_any_step_loses_nothing_that_it_acknowledged(tmp_path):
+    created(tmp_path)
+    acknowledged = 0
+    for countdown in (1, 3, 4, 5, 6, 7, 8, 11):
+        command = [sys.executable, "-c", CRASHING_WRITER, str(tmp_path), str(countdown)]
+        died = subprocess.run(command, capture_output=True, text=True, cwd=os.getcwd(), check=False)
+        assert died.returncode == -signal.SIGKILL, died.stderr
+        acknowledged = max([acknowledged, *(int(line) + 1 for line in died.stdout.split())])
+
+        store = FeatureStore.open(tmp_path)
+        store.verify()
+        assert store.keys() == tuple(str(n) for n in range(len(store)))
+        assert len(store) >= acknowledged
+        assert all((store[str(n)].features == n).all() for n in range(len(store)))
+
+    with FeatureStore.open(tmp_path) as store:
+        store.append([("last", regions(1))])
+    assert not list((tmp_path / "shards").glob("*.part"))

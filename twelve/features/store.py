@@ -1,0 +1,264 @@
+"""The feature store: a folder of immutable shards, one writer, any number of readers.
+
+    store.json       format, detector digest, feature width, encoding
+    shards/          one file for each `append`, numbered without a gap
+    lock             held by the writer
+
+A shard is committed by its rename (`twelve.features.disk`): a picture is kept from the moment `append` returns, and a
+reader never sees half a shard. A key is written once; what lies under it never changes.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from twelve.errors import DataError
+from twelve.features import shard
+from twelve.features.disk import WriterLock, commit, remove_parts
+from twelve.features.encoding import ENCODINGS, HALF
+from twelve.features.region_set import RegionSet
+from twelve.features.shard import Shard
+
+FORMAT = "twelve-features"
+FORMAT_VERSION = 1
+SETTINGS_FILE = "store.json"
+SHARDS_FOLDER = "shards"
+LOCK_FILE = "lock"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for every shard of a store.
+
+    Attributes:
+        detector_digest: Of the extractor whose regions these are.
+        feature_width: F.
+        encoding: A name of ENCODINGS.
+        format: FORMAT.
+        version: FORMAT_VERSION.
+    """
+
+    detector_digest: str
+    feature_width: int
+    encoding: str = HALF
+    format: str = FORMAT
+    version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class StoreInfo:
+    """What a store holds.
+
+    Attributes:
+        settings: What holds for every shard.
+        pictures: How many keys.
+        regions: Of all pictures together.
+        shards: How many files.
+        bytes: Of all shards together.
+    """
+
+    settings: Settings
+    pictures: int
+    regions: int
+    shards: int
+    bytes: int
+
+
+class FeatureStore:
+    """Regions by key. A key is a picture's digest or an id of a data set; the store does not care."""
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        self.path = path
+        self.settings = settings
+        self._encoding = ENCODINGS[settings.encoding]
+        self._shards: list[Shard] = []
+        self._places: dict[str, tuple[Shard, int]] = {}
+        self._lock: WriterLock | None = None
+
+    @classmethod
+    def create(cls, path: Path, *, feature_width: int, detector_digest: str, encoding: str = HALF) -> Self:
+        """Make an empty store.
+
+        Args:
+            path: Of its folder; made where it is missing.
+            feature_width: F of every region.
+            detector_digest: Of the extractor whose regions will be kept.
+            encoding: How features lie on disk, a name of ENCODINGS.
+
+        Returns:
+            The store.
+
+        Raises:
+            DataError: A store is there already, or there is no such encoding.
+        """
+        if (path / SETTINGS_FILE).exists():
+            raise DataError(f"{path}: a feature store is here already; open it, or choose another folder")
+        if encoding not in ENCODINGS:
+            raise DataError(f"encoding: got {encoding!r}, features are kept as one of {', '.join(ENCODINGS)}")
+        (path / SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
+        settings = Settings(detector_digest, feature_width, encoding)
+        commit(path / SETTINGS_FILE, (json.dumps(asdict(settings), indent=2) + "\n").encode())
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a store as it stands; see `refresh` for what a writer adds later.
+
+        Args:
+            path: Of its folder.
+
+        Returns:
+            The store, for reading and for appending.
+
+        Raises:
+            DataError: There is no store, it is of another format, or a shard is missing or cut short.
+        """
+        store = cls(path, _read_settings(path / SETTINGS_FILE))
+        store.refresh()
+        return store
+
+    def refresh(self) -> None:
+        """Open the shards that were committed since.
+
+        Raises:
+            DataError: A shard is missing or cut short.
+        """
+        paths = sorted((self.path / SHARDS_FOLDER).glob(f"*{shard.SUFFIX}"))
+        for number, path in enumerate(paths):
+            if shard.number_of(path) != number:
+                raise DataError(f"{self.path}: shard {number} is missing, {path.name} is there; restore it")
+        for path in paths[len(self._shards) :]:
+            self._take_in(Shard.open(path, self._encoding))
+
+    def append(self, items: Sequence[tuple[str, RegionSet]]) -> None:
+        """Keep some pictures for good: they are on the disk when this returns. All or none of them.
+
+        The first call makes this process the store's writer, until `close`.
+
+        Args:
+            items: Keys and regions; become one shard.
+
+        Raises:
+            Busy: Another process is the writer.
+            DataError: A key is there already, or its regions do not fit; names the key. Nothing is kept then.
+        """
+        self._become_writer()
+        keys = {key for key, _ in items}
+        repeated = sorted(key for key in keys if key in self)
+        if repeated or len(keys) < len(items):
+            raise DataError(f"{self.path}: a key is written once, got {(repeated or ['one twice'])[0]!r} again")
+        for key, regions in items:
+            self.check(key, regions)
+        if items:
+            self._commit(items)
+
+    def check(self, key: str, regions: RegionSet) -> None:
+        """See that a picture's regions can be kept.
+
+        Args:
+            key: For the error.
+            regions: To be kept.
+
+        Raises:
+            DataError: Their width is not the store's, their arrays are of different lengths, or a number is not
+                finite or leaves the encoding's range.
+        """
+        count, width = regions.features.shape
+        if width != self.settings.feature_width:
+            raise DataError(f"{key}: features are {width} wide, the store keeps {self.settings.feature_width}")
+        lengths = (count, len(regions.boxes_px), len(regions.scores), len(regions.labels))
+        if len(set(lengths)) > 1:
+            raise DataError(f"{key}: features, boxes, scores and labels differ in length: got {lengths}")
+        kept = self._encoding.decode(self._encoding.encode(regions.features.float().numpy()), slice(None))
+        if not np.isfinite(kept).all() or not regions.boxes_px.isfinite().all():
+            raise DataError(f"{key}: a feature or box is no finite number, or exceeds {self.settings.encoding}")
+
+    def verify(self) -> None:
+        """Read every byte and compare with the checksums.
+
+        Raises:
+            DataError: A shard was altered, is missing or cut short; names the file.
+        """
+        self.refresh()
+        for each in self._shards:
+            shard.verify(each.path)
+
+    def info(self) -> StoreInfo:
+        """Count what the store holds."""
+        return StoreInfo(
+            settings=self.settings,
+            pictures=len(self),
+            regions=sum(len(each.arrays["scores"]) for each in self._shards),
+            shards=len(self._shards),
+            bytes=sum(each.path.stat().st_size for each in self._shards),
+        )
+
+    def keys(self) -> tuple[str, ...]:
+        """Give all keys in the order they were written; reading in this order reads the disk in its order."""
+        return tuple(self._places)
+
+    def close(self) -> None:
+        """Let another process write. Reading goes on working."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._places
+
+    def __getitem__(self, key: str) -> RegionSet:
+        place = self._places.get(key)
+        if place is None:
+            raise KeyError(f"{self.path}: no regions are kept under {key!r}")
+        kept_in, row = place
+        return kept_in.regions(row)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _become_writer(self) -> None:
+        if self._lock is None:
+            self._lock = WriterLock.take(self.path / LOCK_FILE)
+            remove_parts(self.path / SHARDS_FOLDER)
+            self.refresh()
+
+    def _commit(self, items: Sequence[tuple[str, RegionSet]]) -> None:
+        data = shard.pack(items, self._encoding)
+        path = self.path / SHARDS_FOLDER / shard.file_name(len(self._shards), data)
+        commit(path, data)
+        self._take_in(Shard.open(path, self._encoding))
+
+    def _take_in(self, opened: Shard) -> None:
+        self._shards.append(opened)
+        self._places.update((key, (opened, row)) for row, key in enumerate(opened.keys))
+
+
+def _read_settings(path: Path) -> Settings:
+    try:
+        settings = Settings(**json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise DataError(f"{path.parent}: there is no feature store here, {path.name} is missing") from error
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path}: this is not a description of a feature store ({error})") from error
+    if (settings.format, settings.version) != (FORMAT, FORMAT_VERSION) or settings.encoding not in ENCODINGS:
+        raise DataError(
+            f"{path}: got {settings.format} version {settings.version} in {settings.encoding}, "
+            f"this library reads {FORMAT} version {FORMAT_VERSION} in {', '.join(ENCODINGS)}"
+        )
+    return settings

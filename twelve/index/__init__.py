@@ -1,0 +1,1 @@
+"""The retrieval index: a catalogue of pictures and their region features; every picture is scored exactly."""
