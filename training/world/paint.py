@@ -68,7 +68,7 @@ def paint(sprite: Image.Image, part: Paint, color: str) -> Image.Image:
         RGBA of the same size and outline.
     """
     rgba = np.asarray(sprite)
-    hsv = np.asarray(sprite.convert("RGB").convert("HSV")).astype(np.float32) / 255
+    hsv = np.asarray(sprite.convert("RGB").convert("HSV")).astype(np.float32) / np.float32(255)
     cover = _cover(hsv, part)
     chosen = hsv[(cover > 0.5) & (rgba[..., 3] >= _SOLID)]  # [pixels, 3]
     painted = _tinted(hsv, chosen, TINTS[color])

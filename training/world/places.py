@@ -81,7 +81,8 @@ def draw_place(name: str, backdrop: int, *, width: int, height: int) -> Image.Im
 def _gradient(colors: tuple[Color, Color], width: int, height: int) -> NDArray[np.float32]:
     share = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     top, bottom = (np.array(color, dtype=np.float32) for color in colors)
-    return np.broadcast_to(top * (1 - share) + bottom * share, (height, width, 3))
+    column: NDArray[np.float32] = top * (1 - share) + bottom * share  # [H, 1, 3]
+    return np.broadcast_to(column, (height, width, 3))
 
 
 def _grain(backdrop: int, base: Ground) -> NDArray[np.float32]:
