@@ -26,8 +26,8 @@ _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eigh
 _DIGITS = {"none": "0"} | {word: str(number) for number, word in enumerate(_NUMBERS)}
 
 _CONTRACTED = """
-    ain't aren't can't couldn't didn't doesn't don't hadn't hasn't haven't isn't mightn't mustn't needn't oughtn't shan't
-    shouldn't wasn't weren't won't wouldn't
+    ain't aren't can't couldn't didn't doesn't don't hadn't hasn't haven't isn't mightn't mustn't needn't oughtn't
+    shan't shouldn't wasn't weren't won't wouldn't
     could've might've must've not've should've they've we've what've where've who've would've you've
     how'll it'll somebody'll someone'll something'll they'll what'll who'll why'll you'll
     he'd how'd it'd someone'd something'd there'd they'd where'd who'd you'd
@@ -38,7 +38,17 @@ _CONTRACTED = """
     he'd've it'd've she'd've somebody'd've someone'd've something'd've there'd've they'd've we'd've who'd've you'd've
     y'all'll y'all'd've 'ow's'at
 """
-"""What the official table restores. Words that are others without their apostrophe (well, were, its, id) are not in it."""
+"""What the official table restores; not words that are others without their apostrophe (well, were, its, id)."""
+
+
+def _without_marks(text: str) -> str:
+    """Turn marks into spaces where they join words ("red/blue"), into nothing where they stand at a word's end."""
+    has_thousands = _THOUSANDS_COMMA.search(text) is not None
+    cleaned = text
+    for mark in _MARKS:
+        is_at_end = f"{mark} " in text or f" {mark}" in text
+        cleaned = cleaned.replace(mark, "" if is_at_end or has_thousands else " ")
+    return _FULL_STOP.sub("", cleaned)
 
 
 def _misspelt(word: str) -> list[str]:
@@ -74,8 +84,8 @@ def vqa_accuracy(answer: str, answers: Sequence[str]) -> float:
     Raises:
         ValueError: There are fewer than two annotators, so that nobody is left to agree with.
 
-    Differs: both sides are always fully normalised. The official code strips marks only, from the annotators' side only,
-        and only where they disagree, so that for instance a unanimous "none" can never be answered.
+    Differs: both sides are always fully normalised. The official code strips marks only from the annotators' side, and
+        only where they disagree, so that for instance a "none" can never be matched: the answer to compare is "0".
     """
     if len(answers) < 2:
         raise ValueError(f"leaving one annotator out needs at least 2 answers, got {len(answers)}")

@@ -1,0 +1,86 @@
+"""GuessWhat?!: one game a line, in either of the two layouts that were published under the same file names.
+
+Files: guesswhat/guesswhat.{train|valid|test}.jsonl, or the same with .gz.
+
+Layout A is the first release (used by 12-in-1), layout B the one that replaced it in 2022.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.data.entries import Entry
+from training.data.faults import OnFault, each
+from training.data.pictures import named_coco_image
+from training.data.streams import json_lines
+from twelve.tasks.records import BoxXYXY, GuessedObject
+
+_STEMS = {"train": "train", "val": "valid", "test": "test", "novel": "novel"}
+_STATUSES = ("success", "failure", "incomplete")
+_ANSWERS = ("Yes", "No", "N/A")
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What a layout calls things."""
+
+    game_id: str
+    picture: str
+    question: str
+    answer: str
+    object_id: str
+    objects: Callable[[Entry], list[Entry]]
+
+
+_LAYOUT_A = _Layout("id", "image", "question", "answer", "id", lambda game: game.entries("objects"))
+_LAYOUT_B = _Layout(
+    "dialogue_id", "picture", "q", "a", "object_id", lambda game: list(game.members("objects").values())
+)
+
+
+class GuessWhatReader:
+    """Reads GuessWhat?!; only games that ended in success, as in the published evaluation."""
+
+    expects = "guesswhat/guesswhat.{train|valid|test}.jsonl (or .jsonl.gz)"
+
+    def splits(self, root: Path) -> tuple[str, ...]:
+        """Give the splits that have a file."""
+        return tuple(split for split in _STEMS if _file(root, split))
+
+    def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[GuessedObject]:
+        """Yield the successful games in the file's order."""
+        return each(_record, json_lines(root, _file(root, split) or _names(split)[0], on_fault), on_fault)
+
+
+def _names(split: str) -> tuple[str, str]:
+    name = f"guesswhat/guesswhat.{_STEMS[split]}.jsonl"
+    return name, f"{name}.gz"
+
+
+def _file(root: Path, split: str) -> str | None:
+    return next((name for name in _names(split) if (root / name).is_file()), None)
+
+
+def _record(game: Entry) -> GuessedObject | None:
+    if game.one_of("status", _STATUSES) != "success":
+        return None
+    layout = _LAYOUT_B if game.has(_LAYOUT_B.picture) else _LAYOUT_A
+    boxes = _boxes(game, layout)
+    meant = game.natural("object_id")
+    if meant not in boxes:
+        raise game.complaint("object_id", f"object {meant} is not among the {len(boxes)} objects of the game")
+    return GuessedObject(
+        id=str(game.natural(layout.game_id)),
+        image=named_coco_image(game.entry(layout.picture), "file_name"),
+        dialog=tuple(
+            (turn.text(layout.question), turn.one_of(layout.answer, _ANSWERS)) for turn in game.entries("qas")
+        ),
+        boxes_px=tuple(boxes.values()),
+        answer=list(boxes).index(meant),
+    )
+
+
+def _boxes(game: Entry, layout: _Layout) -> dict[int, BoxXYXY]:
+    """Give the boxes by object id, in the order of the ids: the same for both layouts."""
+    boxes = {entry.natural(layout.object_id): entry.box("bbox") for entry in layout.objects(game)}
+    return dict(sorted(boxes.items()))

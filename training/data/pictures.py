@@ -1,0 +1,57 @@
+"""Where each source keeps its pictures, relative to the data root. Names come from data and are never trusted."""
+
+import os
+import re
+from pathlib import Path
+
+from training.data.entries import Entry
+
+_COCO_NAME = re.compile(r"COCO_(train2014|val2014|test2015)_\d{12}\.jpg")
+_VISUAL7W_NAME = re.compile(r"v7w_\d+\.jpg")
+_FLICKR30K_NAME = re.compile(r"(\d+)(?:\.jpg)?")
+
+_GENOME_FOLDERS = ("images/vg/VG_100K", "images/vg/VG_100K_2", "images/gqa")
+"""Visual Genome comes in two archives; GQA's own one holds the pictures "n…" besides."""
+
+
+def coco_image(group: str, image_id: int) -> str:
+    """Give the path of a COCO picture of a group (train2014, val2014, test2015)."""
+    return f"images/coco/{group}/COCO_{group}_{image_id:012d}.jpg"
+
+
+def named_coco_image(entry: Entry, field: str) -> str:
+    """Give the path of the COCO picture that a field names; the name says which group it is of."""
+    name = entry.matching(field, _COCO_NAME, expected="COCO_{train2014|val2014|test2015}_{12 digits}.jpg")
+    return f"images/coco/{name[1]}/{name[0]}"
+
+
+def flickr30k_id(entry: Entry, field: str) -> str:
+    """Take a Flickr30k id, written with or without ".jpg"."""
+    return entry.matching(field, _FLICKR30K_NAME, expected='digits, with or without ".jpg"')[1]
+
+
+def flickr30k_image(image_id: str) -> str:
+    """Give the path of a Flickr30k picture."""
+    return f"images/flickr30k/flickr30k-images/{image_id}.jpg"
+
+
+def visual7w_image(entry: Entry, field: str) -> str:
+    """Give the path of the Visual7W picture that a field names."""
+    return f"images/visual7w/{entry.matching(field, _VISUAL7W_NAME, expected='v7w_{image id}.jpg')[0]}"
+
+
+class GenomePictures:
+    """Finds the folder of each Visual Genome picture; the folders are listed once."""
+
+    def __init__(self, root: Path) -> None:
+        self._folders = [(folder, _names(root / folder)) for folder in _GENOME_FOLDERS]
+
+    def path(self, image_id: str) -> str:
+        """Give the path of a picture; in VG_100K where no folder has it."""
+        name = f"{image_id}.jpg"
+        folder = next((folder for folder, names in self._folders if name in names), _GENOME_FOLDERS[0])
+        return f"{folder}/{name}"
+
+
+def _names(folder: Path) -> frozenset[str]:
+    return frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()

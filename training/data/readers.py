@@ -1,0 +1,98 @@
+"""Which reader reads which task's files: the one table from a task's name to its data."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Protocol
+
+from training.data import karpathy, refer
+from training.data.faults import OnFault, refuse
+from training.data.gqa import GqaReader
+from training.data.guesswhat import GuessWhatReader
+from training.data.nlvr2 import Nlvr2Reader
+from training.data.snli_ve import SnliVeReader
+from training.data.vg import VgQaReader
+from training.data.visual7w import Visual7wReader
+from training.data.vqa import VqaReader
+from twelve.errors import DataError
+from twelve.tasks.records import (
+    AnsweredQuestion,
+    CaptionedImage,
+    ComparedImages,
+    EntailedStatement,
+    GuessedObject,
+    PointedBox,
+    ReferredBox,
+)
+
+Record = (
+    AnsweredQuestion | CaptionedImage | ReferredBox | PointedBox | GuessedObject | ComparedImages | EntailedStatement
+)
+
+
+class Reader(Protocol):
+    """Turns the official files of one data set into records."""
+
+    @property
+    def expects(self) -> str:
+        """Give the files it reads, relative to the root, in words."""
+
+    def splits(self, root: Path) -> tuple[str, ...]:
+        """Give the splits that the root has: train, val, test, and a few of their own."""
+
+    def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[Record]:
+        """Yield the records of a split that the root has; each fault goes to `on_fault`."""
+
+
+READERS: Mapping[str, Reader] = MappingProxyType(
+    {
+        "vqa-v2": VqaReader(),
+        "vg-qa": VgQaReader(),
+        "gqa": GqaReader(),
+        "coco-retrieval": karpathy.COCO,
+        "flickr30k-retrieval": karpathy.FLICKR30K,
+        "refcoco": refer.REFCOCO,
+        "refcoco+": refer.REFCOCO_PLUS,
+        "refcocog": refer.REFCOCOG,
+        "visual7w": Visual7wReader(),
+        "guesswhat": GuessWhatReader(),
+        "nlvr2": Nlvr2Reader(),
+        "snli-ve": SnliVeReader(),
+    }
+)
+
+
+def read(task_name: str, root: Path, split: str, *, on_fault: OnFault = refuse) -> Iterator[Record]:
+    """Read a task's official files, item by item.
+
+    Args:
+        task_name: As in `READERS`.
+        root: The folder that holds all data sets.
+        split: train, val, test or novel; RefCOCO and RefCOCO+ also have testA and testB.
+        on_fault: Called with each row that cannot be read; raises it by default.
+
+    Raises:
+        DataError: There is no such task or split, or (while reading) a file is not as its format says.
+    """
+    splits = available_splits(task_name, root)
+    if split not in splits:
+        raise DataError(
+            f"task {task_name!r} has no split {split!r} under {root}: found {', '.join(splits) or 'no split at all'}; "
+            f"expected in {_reader(task_name).expects}"
+        )
+    return _reader(task_name).read(Path(root), split, on_fault)
+
+
+def available_splits(task_name: str, root: Path) -> tuple[str, ...]:
+    """Give the splits of a task whose files are under the root; none if there is no file.
+
+    Raises:
+        DataError: There is no such task, or a file that tells its splits cannot be read.
+    """
+    return _reader(task_name).splits(Path(root))
+
+
+def _reader(task_name: str) -> Reader:
+    if task_name not in READERS:
+        raise DataError(f"no reader for task {task_name!r}; there are readers for {', '.join(READERS)}")
+    return READERS[task_name]

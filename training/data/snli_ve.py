@@ -1,0 +1,52 @@
+"""SNLI-VE: does the picture entail the statement?
+
+Files: snli-ve/snli_ve_{train|dev|test}.jsonl, of either release: the older one, which 12-in-1 read, spells the
+picture's key "Flikr30kID" and ends its value in ".jpg".
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from training.data.entries import Entry
+from training.data.faults import OnFault, each
+from training.data.pictures import flickr30k_id, flickr30k_image
+from training.data.streams import json_lines
+from twelve.tasks.records import EntailedStatement
+
+_STEMS = {"train": "train", "val": "dev", "test": "test", "novel": "novel"}
+_IMAGE_KEY = "Flickr30K_ID"
+_OLDER_IMAGE_KEY = "Flikr30kID"
+_UNDECIDED = "-"
+_LABELS = ("contradiction", "entailment", "neutral", _UNDECIDED)
+
+
+class SnliVeReader:
+    """Reads SNLI-VE; statements on which the annotators could not agree are left out."""
+
+    expects = "snli-ve/snli_ve_{train|dev|test}.jsonl"
+
+    def splits(self, root: Path) -> tuple[str, ...]:
+        """Give the splits that have a file."""
+        return tuple(split for split in _STEMS if (root / _file(split)).is_file())
+
+    def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[EntailedStatement]:
+        """Yield the statements in the file's order."""
+        return each(_record, json_lines(root, _file(split), on_fault), on_fault)
+
+
+def _file(split: str) -> str:
+    return f"snli-ve/snli_ve_{_STEMS[split]}.jsonl"
+
+
+def _record(entry: Entry) -> EntailedStatement | None:
+    label = entry.one_of("gold_label", _LABELS)
+    if label == _UNDECIDED:
+        return None
+    image_key = _OLDER_IMAGE_KEY if entry.has(_OLDER_IMAGE_KEY) else _IMAGE_KEY
+    return EntailedStatement(
+        id=entry.text("pairID"),
+        image=flickr30k_image(flickr30k_id(entry, image_key)),
+        statement=entry.text("sentence2"),
+        label=label,
+        annotators=tuple(entry.texts("annotator_labels")) if entry.has("annotator_labels") else (),
+    )

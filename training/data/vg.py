@@ -1,0 +1,95 @@
+"""Visual Genome QA: 1.4 million free answers in one list, read without holding it.
+
+Files: vg/question_answers.json; vg/splits.json may deal its pictures out to splits, else the published rule does.
+"""
+
+import re
+from array import array
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from training.data.entries import Entry
+from training.data.faults import Fault, OnFault, each, ignore
+from training.data.pictures import GenomePictures
+from training.data.streams import entries, stream
+from twelve.tasks.records import AnsweredQuestion
+
+VAL_QUESTIONS = 5_000
+"""The last so many by id are val (12-in-1); there is no official split."""
+
+_FILE = "vg/question_answers.json"
+_SPLITS_FILE = "vg/splits.json"
+_SPLITS = ("train", "val", "test", "novel")
+_LEADING_ARTICLE = re.compile(r"^(?:a|an|the)\s+(?=\S)")
+
+Belongs = Callable[[int, int], bool]
+"""Whether a question, by its picture's id and its own, is in a split."""
+
+
+class VgQaReader:
+    """Reads Visual Genome QA; each question has one answer, as `plain_answer` gives it."""
+
+    expects = f"{_FILE} (and perhaps {_SPLITS_FILE})"
+
+    def splits(self, root: Path) -> tuple[str, ...]:
+        """Give the splits that splits.json names, or train and val."""
+        if not (root / _FILE).is_file():
+            return ()
+        if not (root / _SPLITS_FILE).is_file():
+            return ("train", "val")
+        named = set(_split_of_pictures(root).values())
+        return tuple(split for split in _SPLITS if split in named)
+
+    def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[AnsweredQuestion]:
+        """Yield the questions in the file's order, one picture's in memory at a time."""
+        belongs = _by_picture(root, split) if (root / _SPLITS_FILE).is_file() else _by_question(root, split)
+        pictures = GenomePictures(root)
+        return each(lambda question: _record(question, belongs, pictures), _questions(root, on_fault), on_fault)
+
+
+def plain_answer(answer: str) -> str:
+    """Give an answer as the answer list has it: "A teddy bear." is "teddy bear"."""
+    return _LEADING_ARTICLE.sub("", answer.strip().rstrip(".").strip().lower())
+
+
+def _questions(root: Path, on_fault: OnFault) -> Iterator[Entry]:
+    for questions in each(lambda picture: picture.entries("qas"), entries(root, _FILE), on_fault):
+        yield from questions
+
+
+def _record(question: Entry, belongs: Belongs, pictures: GenomePictures) -> AnsweredQuestion | None:
+    image_id, question_id = question.natural("image_id"), question.natural("qa_id")
+    if not belongs(image_id, question_id):
+        return None
+    answer = plain_answer(question.text("answer"))
+    return AnsweredQuestion(
+        id=str(question_id),
+        image=pictures.path(str(image_id)),
+        question=question.text("question"),
+        answers=(answer,) if answer else (),
+    )
+
+
+def _by_picture(root: Path, split: str) -> Belongs:
+    split_of = _split_of_pictures(root)
+    return lambda image_id, question_id: split_of.get(image_id) == split
+
+
+def _split_of_pictures(root: Path) -> dict[int, str]:
+    split_of: dict[int, str] = {}
+    for element in stream(root, _SPLITS_FILE):
+        if element.position is None and element.value == []:
+            continue
+        if element.key not in _SPLITS or type(element.value) is not int:
+            expected = "expected lists of picture ids under " + ", ".join(_SPLITS)
+            row = f"{element.key}[{element.position}]"
+            raise Fault(_SPLITS_FILE, row=row, reason=f"{expected}, got {element.value!r:.60}")
+        split_of[element.value] = element.key
+    return split_of
+
+
+def _by_question(root: Path, split: str) -> Belongs:
+    ids = array("q", each(lambda question: question.natural("qa_id"), _questions(root, ignore), ignore))
+    first_of_val = sorted(ids)[-VAL_QUESTIONS:][0] if ids else 0
+    wants_val = split == "val"
+    return lambda image_id, question_id: (question_id >= first_of_val) == wants_val

@@ -1,0 +1,89 @@
+"""Visual7W pointing: "Which …?" with four boxes of the same picture to choose from.
+
+File: visual7w/dataset_v7w_pointing.json.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from training.data.entries import Entry
+from training.data.faults import OnFault, each, ignore
+from training.data.pictures import visual7w_image
+from training.data.streams import entries
+from twelve.tasks.records import BoxXYXY, PointedBox
+
+WRONG_CHOICES = 3
+"""Beside the right one."""
+
+_FILE = "visual7w/dataset_v7w_pointing.json"
+_SPLITS = ("train", "val", "test", "novel")
+
+
+class _Question(NamedTuple):
+    image: str
+    entry: Entry
+
+
+class Visual7wReader:
+    """Reads Visual7W pointing; the candidates stand in the order of their ids, which says nothing of the answer."""
+
+    expects = _FILE
+
+    def splits(self, root: Path) -> tuple[str, ...]:
+        """Give the splits that at least one picture is in."""
+        if not (root / _FILE).is_file():
+            return ()
+        named = set(each(_split, entries(root, _FILE, "images"), ignore))
+        return tuple(split for split in _SPLITS if split in named)
+
+    def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[PointedBox]:
+        """Yield the questions in the file's order; the boxes are held in memory."""
+        boxes = dict(each(_box, entries(root, _FILE, "boxes"), on_fault))
+        return each(partial(_record, boxes), _questions(root, split, on_fault), on_fault)
+
+
+def _split(image: Entry) -> str:
+    return image.one_of("split", _SPLITS)
+
+
+def _questions(root: Path, split: str, on_fault: OnFault) -> Iterator[_Question]:
+    def listed(image: Entry) -> list[_Question] | None:
+        if _split(image) != split:
+            return None
+        path = visual7w_image(image, "filename")
+        return [_Question(path, entry) for entry in image.entries("qa_pairs")]
+
+    for questions in each(listed, entries(root, _FILE, "images"), on_fault):
+        yield from questions
+
+
+def _box(entry: Entry) -> tuple[int, BoxXYXY]:
+    """Take a box; a corner at -1, which the file has here and there, is moved onto the picture's edge."""
+    x, y = entry.integer("x"), entry.integer("y")
+    right, bottom = x + entry.natural("width"), y + entry.natural("height")
+    left, top = max(x, 0), max(y, 0)
+    for field, start, end in (("width", left, right), ("height", top, bottom)):
+        if end <= start:
+            raise entry.fault(field, expected="a positive number that reaches into the picture")
+    return entry.natural("box_id"), (float(left), float(top), float(right), float(bottom))
+
+
+def _record(boxes: Mapping[int, BoxXYXY], question: _Question) -> PointedBox:
+    entry = question.entry
+    right, wrong = entry.natural("answer"), entry.integers("multiple_choices")
+    candidates = sorted({right, *wrong})
+    if len(wrong) != WRONG_CHOICES or len(candidates) != WRONG_CHOICES + 1:
+        raise entry.fault("multiple_choices", expected=f"{WRONG_CHOICES} different boxes, none of them the answer")
+    for box_id in candidates:
+        if box_id not in boxes:
+            field = "answer" if box_id == right else "multiple_choices"
+            raise entry.complaint(field, f"there is no readable box {box_id}")
+    return PointedBox(
+        id=str(entry.natural("qa_id")),
+        image=question.image,
+        question=entry.text("question"),
+        boxes_px=tuple(boxes[box_id] for box_id in candidates),
+        answer=candidates.index(right),
+    )

@@ -1,0 +1,114 @@
+"""VQAv2: the questions of one file joined by id to the answers of another.
+
+Files: vqa/v2_OpenEnded_mscoco_{subset}_questions.json and vqa/v2_mscoco_{subset}_annotations.json.
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from training.data.entries import Entry
+from training.data.faults import Fault, OnFault, each
+from training.data.pictures import coco_image
+from training.data.streams import entries
+from twelve.tasks.records import AnsweredQuestion
+
+ANNOTATORS = 10
+"""Who answered each question."""
+
+
+class _Subset(NamedTuple):
+    name: str
+    image_group: str
+    is_labelled: bool
+
+
+_SUBSETS = {
+    "train": _Subset("train2014", "train2014", True),
+    "val": _Subset("val2014", "val2014", True),
+    "test-dev": _Subset("test-dev2015", "test2015", False),
+    "test": _Subset("test2015", "test2015", False),
+    "novel": _Subset("novel2015", "test2015", False),
+}
+"""By split. Where answers are not required (the challenge keeps them), they are read if they are there."""
+
+
+class _Annotation(NamedTuple):
+    answers: tuple[str, ...]
+    kind: str
+    image_id: int | None
+    row: str
+
+
+class VqaReader:
+    """Reads VQAv2; a record's kind is the official question type ("how many")."""
+
+    expects = "vqa/v2_OpenEnded_mscoco_{train2014|val2014|test2015}_questions.json"
+
+    def splits(self, root: Path) -> tuple[str, ...]:
+        """Give the splits whose questions are there."""
+        return tuple(split for split in _SUBSETS if (root / _questions_file(split)).is_file())
+
+    def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[AnsweredQuestion]:
+        """Yield the questions in their file's order, each with its ten answers if the split has them.
+
+        The answers are held in memory; an annotation that no question asks for is a fault at the end.
+        """
+        annotations = _annotations(root, split, on_fault)
+        is_labelled = bool(annotations) or _SUBSETS[split].is_labelled
+
+        def record(question: Entry) -> AnsweredQuestion:
+            question_id = question.natural("question_id")
+            annotation = annotations.pop(question_id, None)
+            if is_labelled and annotation is None:
+                raise question.complaint("question_id", f"no annotation is left for question {question_id}")
+            return _record(question, annotation, _SUBSETS[split].image_group)
+
+        yield from each(record, entries(root, _questions_file(split), "questions"), on_fault)
+        for question_id, annotation in annotations.items():
+            reason = f"no question has the id {question_id}"
+            on_fault(Fault(_annotations_file(split), row=annotation.row, field="question_id", reason=reason))
+
+
+def _questions_file(split: str) -> str:
+    return f"vqa/v2_OpenEnded_mscoco_{_SUBSETS[split].name}_questions.json"
+
+
+def _annotations_file(split: str) -> str:
+    return f"vqa/v2_mscoco_{_SUBSETS[split].name}_annotations.json"
+
+
+def _annotations(root: Path, split: str, on_fault: OnFault) -> dict[int, _Annotation]:
+    name = _annotations_file(split)
+    if not _SUBSETS[split].is_labelled and not (root / name).is_file():
+        return {}
+    found: dict[int, _Annotation] = {}
+    for question_id, annotation in each(_annotation, entries(root, name, "annotations"), on_fault):
+        if question_id in found:
+            reason = f"question {question_id} is annotated in {found[question_id].row} already"
+            on_fault(Fault(name, row=annotation.row, field="question_id", reason=reason))
+        found[question_id] = annotation
+    return found
+
+
+def _annotation(entry: Entry) -> tuple[int, _Annotation]:
+    answers = tuple(sys.intern(answer.text("answer")) for answer in entry.entries("answers"))
+    if len(answers) != ANNOTATORS:
+        raise entry.complaint("answers", f"expected {ANNOTATORS} answers, got {len(answers)}")
+    image_id = entry.natural("image_id") if entry.has("image_id") else None
+    kind = sys.intern(entry.text_or_empty("question_type"))
+    return entry.natural("question_id"), _Annotation(answers, kind, image_id, entry.row)
+
+
+def _record(question: Entry, annotation: _Annotation | None, image_group: str) -> AnsweredQuestion:
+    image_id = question.natural("image_id")
+    if annotation and annotation.image_id not in (None, image_id):
+        raise question.complaint("image_id", f"got {image_id}, but its annotation is about {annotation.image_id}")
+    return AnsweredQuestion(
+        id=str(question.natural("question_id")),
+        image=coco_image(image_group, image_id),
+        question=question.text("question"),
+        answers=annotation.answers if annotation else (),
+        kind=annotation.kind if annotation else "",
+    )
