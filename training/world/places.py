@@ -81,15 +81,15 @@ def draw_place(name: str, backdrop: int, *, width: int, height: int) -> Image.Im
 def _gradient(colors: tuple[Color, Color], width: int, height: int) -> NDArray[np.float32]:
     share = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     top, bottom = (np.array(color, dtype=np.float32) for color in colors)
-    column: NDArray[np.float32] = top * (1 - share) + bottom * share  # [H, 1, 3]
-    return np.broadcast_to(column, (height, width, 3))
+    column = top + (bottom - top) * share  # [H, 1, 3]
+    return np.repeat(column, width, axis=1).astype(np.float32)
 
 
 def _grain(backdrop: int, base: Ground) -> NDArray[np.float32]:
     cells = (base.height // _GRAIN_CELL_PX + 1, base.width // _GRAIN_CELL_PX + 1)
     noise = np.random.Generator(np.random.PCG64(backdrop)).standard_normal(cells, dtype=np.float32)
     smooth = Image.fromarray(noise).resize((base.width, base.height), Image.Resampling.BILINEAR)
-    return np.asarray(smooth) * _GRAIN
+    return np.asarray(smooth, dtype=np.float32) * np.float32(_GRAIN)
 
 
 def _park(draw: ImageDraw.ImageDraw, base: Ground, rng: random.Random) -> None:

@@ -73,7 +73,10 @@ def _recolor(sketch: Sketch, number: int, stage: Stage, rng: random.Random) -> P
 def _change_kind(sketch: Sketch, number: int, stage: Stage, rng: random.Random) -> Placements | None:
     """Put another kind in a thing's place, of the same colour where it has one."""
     old = sketch.placements[number]
-    kind = rng.choice([kind for kind in KINDS.values() if _could_replace(kind, old, sketch)])
+    kinds = [kind for kind in KINDS.values() if _could_replace(kind, old, sketch)]
+    if not kinds:
+        return None
+    kind = rng.choice(kinds)
     scale = old.figure.side_px / KINDS[old.figure.kind].usual_px
     look = rng.randrange(len(kind.sprites))
     figure = replace(old.figure, kind=kind.name, look=look, side_px=round(kind.usual_px * scale))
