@@ -19,11 +19,11 @@ REPEATS: Final = {1: 0.22, 2: 0.30, 3: 0.26, 4: 0.22}
 """How many things the first kind of a scene has."""
 SECOND_PAIR: Final = 0.35
 """How often the second kind is there twice."""
-SAME_COLOR: Final = 0.25
+SAME_COLOR: Final = 0.2
 """How often a thing takes a colour that the scene already shows."""
 NOVEL_COLOR: Final = 0.5
 """How often a painted thing of a novel scene forms a novel pair."""
-PAINTED_WEIGHT: Final = 1.5
+PAINTED_WEIGHT: Final = 2.0
 """How much more often a kind is drawn because it is paintable."""
 LIVING_WEIGHTS: Final = {"person": 12.0, "animal": 5.0}
 """How much more often, by supercategory, in a scene where people and animals prevail."""
