@@ -1,0 +1,165 @@
+"""Pictures in, regions out: boxes in the picture's own pixels, and a folder that never ends early."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from twelve.boxes import locations
+from twelve.errors import TooLarge, UnreadableImage
+from twelve.image import ImageLimits, Picture
+from twelve.regions.config import DetectorConfig
+from twelve.regions.detector import INPUTS, OUTPUTS, Detector
+from twelve.regions.extract import READ_AHEAD, extract_pictures
+from twelve.regions.extractor import UNKNOWN_LABEL, RegionSet
+from twelve.regions.local import DetectorExtractor, prepare, resized
+from twelve.runtimes.module import ModuleRuntime
+
+TINY = DetectorConfig(
+    class_names=("car", "cat", "tree"),
+    widths=(8, 8, 16),
+    blocks=1,
+    candidates=40,
+    proposals=16,
+    max_regions=6,
+    feature_width=12,
+)
+SIZES = [(144, 192), (480, 640), (1, 1), (1, 900), (2000, 3), (37, 61)]
+
+
+def extractor_of(config: DetectorConfig) -> DetectorExtractor:
+    torch.manual_seed(0)
+    runtime = ModuleRuntime(Detector(config), inputs=INPUTS, outputs=OUTPUTS)
+    return DetectorExtractor(runtime, config, digest="sha256:test")
+
+
+@pytest.fixture(scope="module")
+def extractor() -> DetectorExtractor:
+    return extractor_of(TINY)
+
+
+def picture(height: int, width: int, seed: int = 0) -> Picture:
+    return Picture.of(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def assert_equal(regions: RegionSet, others: RegionSet) -> None:
+    for name in ("features", "boxes_px", "scores", "labels"):
+        assert torch.equal(getattr(regions, name), getattr(others, name)), name
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_picture_has_regions_inside_it(extractor: DetectorExtractor, size: tuple[int, int]) -> None:
+    regions = extractor.extract(picture(*size))
+    assert len(regions) >= 1
+    assert (regions.height, regions.width, regions.given) == (*size, 0)
+    assert regions.features.shape == (len(regions), extractor.feature_width)
+    assert torch.isfinite(regions.features).all()
+    assert locations(regions.boxes_px, height=size[0], width=size[1]).shape == (len(regions), 5)
+    assert regions.boxes_px.min() >= 0
+    assert (regions.boxes_px[:, 2] <= size[1]).all()
+    assert (regions.boxes_px[:, 3] <= size[0]).all()
+
+
+def test_given_boxes_come_last_in_their_order_and_inside_the_picture(extractor: DetectorExtractor) -> None:
+    given = torch.tensor([[10.0, 10.0, 60.0, 50.0], [-5.0, 20.0, 30.0, 500.0], [0.0, 0.0, 20.0, 20.0]])
+    regions = extractor.extract(picture(90, 120), given)
+    assert regions.given == 3
+    assert torch.equal(regions.boxes_px[-3:], torch.tensor([[10.0, 10, 60, 50], [0, 20, 30, 90], [0, 0, 20, 20]]))
+    assert regions.scores[-3:].tolist() == [1.0] * 3
+    assert regions.labels[-3:].tolist() == [UNKNOWN_LABEL] * 3
+
+
+def test_giving_boxes_changes_nothing_in_what_is_detected(extractor: DetectorExtractor) -> None:
+    shown = picture(90, 120)
+    alone = extractor.extract(shown)
+    regions = extractor.extract(shown, torch.tensor([[10.0, 10.0, 60.0, 50.0]]))
+    assert torch.equal(regions.boxes_px[:-1], alone.boxes_px)
+    assert torch.allclose(regions.features[:-1], alone.features, atol=1e-5)
+
+
+def test_a_picture_has_the_same_regions_each_time(extractor: DetectorExtractor) -> None:
+    first = extractor.extract(picture(90, 120))
+    extractor.extract(picture(50, 200, seed=1))
+    assert_equal(extractor.extract(picture(90, 120)), first)
+
+
+def test_a_picture_in_which_nothing_is_found_is_one_region() -> None:
+    regions = extractor_of(replace(TINY, score_floor=0.99)).extract(picture(90, 120))
+    assert regions.boxes_px.tolist() == [[0, 0, 120, 90]]
+    assert regions.scores.tolist() == [0]
+    assert regions.labels.tolist() == [UNKNOWN_LABEL]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_resizing_keeps_to_the_sides_of_the_configuration(size: tuple[int, int]) -> None:
+    sides = resized(*size, TINY)
+    assert TINY.least_side <= min(sides) <= TINY.short_side
+    assert max(sides) <= TINY.long_side
+    assert tuple(prepare(picture(*size).rgb, TINY).shape) == (3, *sides)
+
+
+def test_a_picture_of_the_right_size_is_looked_at_as_it_is() -> None:
+    shown = picture(144, 192)
+    assert torch.equal(prepare(shown.rgb, TINY), torch.tensor(shown.rgb).permute(2, 0, 1).float())
+
+
+def test_the_digest_tells_weights_and_settings_apart(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    Detector(TINY).save(tmp_path / "one")
+    Detector(TINY).save(tmp_path / "other")
+    one, other = (DetectorExtractor.load(tmp_path / name).digest for name in ("one", "other"))
+    replace(TINY, score_floor=0.06).write(tmp_path / "one" / "detector.json")
+    assert len({one, other, DetectorExtractor.load(tmp_path / "one").digest}) == 3
+
+
+def write_png(path: Path, seed: int) -> Path:
+    Image.fromarray(picture(40, 60, seed).rgb).save(path)
+    return path
+
+
+def test_a_folder_ends_in_one_outcome_a_path_in_order(extractor: DetectorExtractor, tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "long.png").write_bytes(b"x" * 100_001)
+    paths = [write_png(tmp_path / "a.png", 0), tmp_path / "text.png", tmp_path / "gone.png", tmp_path / "long.png"]
+    paths += [write_png(tmp_path / f"{index}.png", index) for index in range(READ_AHEAD)]
+    outcomes = list(extract_pictures(iter(paths), extractor, limits=ImageLimits(max_bytes=100_000)))
+    assert [outcome.path for outcome in outcomes] == paths
+    assert [type(outcome.regions) for outcome in outcomes[:4]] == [
+        RegionSet,
+        UnreadableImage,
+        UnreadableImage,
+        TooLarge,
+    ]
+    assert "gone.png: cannot be read" in str(outcomes[2].regions)
+    assert_equal(outcomes[0].regions, extractor.extract(picture(40, 60, 0)))
+
+
+class Counting:
+    """An extractor that knows how often it was asked."""
+
+    digest, feature_width = "sha256:test", 12
+
+    def __init__(self, extract: Callable[[Picture, Tensor | None], RegionSet]) -> None:
+        self.extract_really = extract
+        self.runs = 0
+
+    def extract(self, picture: Picture, given_px: Tensor | None = None) -> RegionSet:
+        self.runs += 1
+        return self.extract_really(picture, given_px)
+
+
+def test_a_known_picture_is_not_extracted_again(extractor: DetectorExtractor, tmp_path: Path) -> None:
+    paths = [write_png(tmp_path / name, seed) for name, seed in (("a.png", 0), ("copy.png", 0), ("b.png", 1))]
+    counting, known = Counting(extractor.extract), set()
+    outcomes = []
+    for outcome in extract_pictures(paths, counting, limits=ImageLimits(), is_known=known.__contains__):
+        known.add(outcome.digest)
+        outcomes.append(outcome)
+    assert counting.runs == 2
+    assert outcomes[1].regions is None
+    assert outcomes[1].digest == outcomes[0].digest

@@ -1,0 +1,140 @@
+"""A detector of ours as a region extractor, over whatever runtime runs its graph.
+
+Shapes: H, W of the picture · h, w of the resized one · R regions · G given boxes · F feature width.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from twelve.boxes import clip
+from twelve.bundle import DETECTOR_CONFIG, DETECTOR_WEIGHTS, sha256_of
+from twelve.image import RGB, Picture
+from twelve.regions.config import DetectorConfig
+from twelve.regions.detector import INPUTS, LEAST_GIVEN, OUTPUTS, Detector
+from twelve.regions.extractor import UNKNOWN_LABEL, RegionSet
+from twelve.runtimes import Runtime
+from twelve.runtimes.module import ModuleRuntime
+
+LEAST_REGION_PX = 0.5
+"""A thinner region, in pixels of the original picture, holds nothing that could be described."""
+
+
+class DetectorExtractor:
+    """Resizes a picture, runs the graph, and brings its boxes back to the picture's own pixels."""
+
+    def __init__(self, runtime: Runtime, config: DetectorConfig, *, digest: str) -> None:
+        self.runtime = runtime
+        self.config = config
+        self._digest = digest
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Take the detector of a folder or a bundle, to be run eagerly."""
+        detector = Detector.load(folder)
+        runtime = ModuleRuntime(detector, inputs=INPUTS, outputs=OUTPUTS)
+        return cls(runtime, detector.config, digest=digest_of(folder))
+
+    @property
+    def digest(self) -> str:
+        """Identify weights and settings: equal digests give equal regions."""
+        return self._digest
+
+    @property
+    def feature_width(self) -> int:
+        """Give F."""
+        return self.config.feature_width
+
+    def extract(self, picture: Picture, given_px: Tensor | None = None) -> RegionSet:
+        """Find the picture's regions and describe the given boxes; see `RegionExtractor.extract`.
+
+        A picture in which nothing is found has one region, the whole of it, with score 0: the model needs one.
+        """
+        whole_px = torch.tensor([[0.0, 0.0, picture.width, picture.height]])
+        asked_px = whole_px[:0] if given_px is None else _clipped(given_px.float(), picture)
+        image = prepare(picture.rgb, self.config)
+        scale = _scale(image, picture)
+        described_px = torch.cat([asked_px, whole_px.expand(LEAST_GIVEN, -1)])  # [G + 2, 4]
+        answer = self.runtime.run(image=image, given=described_px * scale)
+        asked, whole = answer["given_features"].split([len(asked_px), LEAST_GIVEN])
+        found = _found(answer, scale, picture)
+        rows = found if len(found.boxes_px) else _undetected(whole_px, whole[:1], score=0.0)
+        return _joined(rows, _undetected(asked_px, asked, score=1.0), picture)
+
+
+def digest_of(folder: Path) -> str:
+    """Identify the detector of a folder, whichever runtime will run it: runtimes differ by rounding only."""
+    config = DetectorConfig.read(folder / DETECTOR_CONFIG)
+    return config.digest(sha256_of(folder / DETECTOR_WEIGHTS))
+
+
+def prepare(rgb: RGB, config: DetectorConfig) -> Tensor:
+    """Resize a picture to what the detector looks at.
+
+    Args:
+        rgb: [H, W, 3] uint8.
+        config: Says the sides.
+
+    Returns:
+        [3, h, w] float32, whole numbers from 0 to 255: training keeps them as bytes, serving sees the same values.
+    """
+    pixels = torch.tensor(rgb).permute(2, 0, 1).float()
+    sides = resized(pixels.shape[1], pixels.shape[2], config)
+    if sides == tuple(pixels.shape[1:]):
+        return pixels.contiguous()
+    smooth = F.interpolate(pixels[None], size=sides, mode="bilinear", antialias=True, align_corners=False)
+    return smooth[0].round().clamp(0, 255)
+
+
+def resized(height: int, width: int, config: DetectorConfig) -> tuple[int, int]:
+    """Give the height and width a picture is resized to."""
+    scale = min(config.short_side / min(height, width), config.long_side / max(height, width))
+    return max(round(height * scale), config.least_side), max(round(width * scale), config.least_side)
+
+
+class _Rows(NamedTuple):
+    boxes_px: Tensor
+    features: Tensor
+    scores: Tensor
+    labels: Tensor
+
+
+def _found(answer: Mapping[str, Tensor], scale: Tensor, picture: Picture) -> _Rows:
+    """Give the real rows of what the graph found, but slivers, in pixels of the picture."""
+    count = int(answer["count"])
+    boxes_px = _clipped(answer["boxes"][:count] / scale, picture)
+    wide = (boxes_px[:, 2:] - boxes_px[:, :2] >= LEAST_REGION_PX).all(dim=1)
+    features, scores, labels = (answer[name][:count][wide] for name in ("features", "scores", "labels"))
+    return _Rows(boxes_px[wide], features, scores, labels)
+
+
+def _undetected(boxes_px: Tensor, features: Tensor, *, score: float) -> _Rows:
+    count = len(boxes_px)
+    return _Rows(boxes_px, features, torch.full((count,), score), torch.full((count,), UNKNOWN_LABEL))
+
+
+def _joined(found: _Rows, asked: _Rows, picture: Picture) -> RegionSet:
+    boxes_px, features, scores, labels = (torch.cat(pair) for pair in zip(found, asked, strict=True))
+    return RegionSet(
+        features=features,
+        boxes_px=boxes_px,
+        scores=scores,
+        labels=labels,
+        width=picture.width,
+        height=picture.height,
+        given=len(asked.boxes_px),
+    )
+
+
+def _scale(image: Tensor, picture: Picture) -> Tensor:
+    """Give how many resized pixels a pixel of the picture makes, for x, y, x, y."""
+    x, y = image.shape[2] / picture.width, image.shape[1] / picture.height
+    return torch.tensor([x, y, x, y])
+
+
+def _clipped(boxes_px: Tensor, picture: Picture) -> Tensor:
+    return clip(boxes_px, height=picture.height, width=picture.width)
