@@ -61,7 +61,7 @@ _CONTRACTIONS = {wrong: word for word in _CONTRACTED.split() for wrong in _missp
 }
 
 
-def normalise(answer: str) -> str:
+def normalise_answer(answer: str) -> str:
     """Give an answer as the official evaluation compares it.
 
     Lower case; marks, articles and line breaks gone; "none" to "ten" as digits; apostrophes put back into contractions.
@@ -89,8 +89,8 @@ def vqa_accuracy(answer: str, answers: Sequence[str]) -> float:
     """
     if len(answers) < 2:
         raise ValueError(f"leaving one annotator out needs at least 2 answers, got {len(answers)}")
-    said = normalise(answer)
-    agrees = [normalise(other) == said for other in answers]
+    said = normalise_answer(answer)
+    agrees = [normalise_answer(other) == said for other in answers]
     matches = sum(agrees)
     return sum(min((matches - own) / AGREEMENT, 1.0) for own in agrees) / len(answers)
 
@@ -100,5 +100,5 @@ def soft_scores(answers: Sequence[str]) -> dict[str, float]:
 
     Differs: votes are counted after normalisation; the published code counts the texts as they stand.
     """
-    votes = Counter(normalise(answer) for answer in answers)
+    votes = Counter(normalise_answer(answer) for answer in answers)
     return {answer: VOTE_SCORES[min(count, len(VOTE_SCORES) - 1)] for answer, count in votes.items()}

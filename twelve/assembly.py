@@ -1,0 +1,167 @@
+"""From a bundle to the parts of a service: the only place that knows them all."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from twelve.bundle import DETECTOR_CONFIG, VOCABULARY, Bundle
+from twelve.engines.engine import Engine
+from twelve.engines.exported import DETECTOR, Exported, headless
+from twelve.engines.graphs import FUSE, REGIONS, TEXT
+from twelve.errors import ConfigInvalid
+from twelve.heads.model import CONFIG_FILE, TwelveModel
+from twelve.image import ImageLimits
+from twelve.model.config import ModelConfig
+from twelve.pictures import PictureDesk
+from twelve.regions.cache import RegionCache
+from twelve.regions.config import DetectorConfig
+from twelve.regions.extractor import RegionExtractor
+from twelve.regions.local import DetectorExtractor, digest_of
+from twelve.schema import ModelName
+from twelve.tasks.base import AnswerList
+from twelve.tasks.registry import TASKS
+from twelve.text import TextEncoder
+
+NO_DETECTOR = "none"
+DEFAULT_ENGINE = "onnxruntime"
+BUILD = Path("build")
+"""Where `python -m export` writes, below the working directory."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a bundle is to be served.
+
+    Attributes:
+        engine: "onnxruntime", "torchscript" or "eager".
+        graphs: Folder of the exported graphs; None = `build/<name of the bundle's folder>`. The eager engine needs none.
+        threads: Most threads of one run.
+        cache: Folder of pictures seen, shared by workers; None keeps them in memory.
+        limits: Of pictures.
+        rows_per_pass: Most pairs that run together; 1 on a CPU, where batching gains nothing.
+    """
+
+    engine: str = DEFAULT_ENGINE
+    graphs: Path | None = None
+    threads: int = 1
+    cache: Path | None = None
+    limits: ImageLimits = ImageLimits()
+    rows_per_pass: int = 1
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What a bundle knows beside its weights.
+
+    Attributes:
+        model: Name and version.
+        tasks: Names of the tasks it was trained on.
+        answers: By head.
+        most_tokens: Word pieces the model can place, [CLS] and [SEP] included.
+    """
+
+    model: ModelName
+    tasks: frozenset[str]
+    answers: Mapping[str, AnswerList]
+    most_tokens: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a service is made of."""
+
+    knowledge: Knowledge
+    engine: Engine
+    extractor: RegionExtractor | None
+    desk: PictureDesk
+    encoder: TextEncoder
+
+
+@dataclass(frozen=True)
+class Runners:
+    """What runs: the model's engine and, where the bundle has one, its region extractor."""
+
+    engine: Engine
+    extractor: RegionExtractor | None
+
+
+def assemble(path: Path, settings: Settings) -> Parts:
+    """Open a bundle and build what serves it.
+
+    Args:
+        path: The bundle's folder.
+        settings: How to serve it.
+
+    Returns:
+        The parts.
+
+    Raises:
+        StartupError: The bundle or its graphs are not fit to be served; says what would do.
+    """
+    if settings.engine not in ENGINES:
+        raise ConfigInvalid(f"engine: there is no {settings.engine!r}; choose one of {', '.join(ENGINES)}")
+    bundle = Bundle.open(path)
+    bundle.verify()
+    torch.set_num_threads(settings.threads)
+    config = ModelConfig.load(path / CONFIG_FILE)
+    runners = ENGINES[settings.engine](bundle, config, settings)
+    digest = runners.extractor.digest if runners.extractor else NO_DETECTOR
+    cache = RegionCache(settings.cache, detector=digest)
+    desk = PictureDesk(runners.extractor, cache, limits=settings.limits, feature_width=config.v_feature_size)
+    encoder = TextEncoder.load(path / VOCABULARY)
+    return Parts(knowledge_of(bundle, config), runners.engine, runners.extractor, desk, encoder)
+
+
+def knowledge_of(bundle: Bundle, config: ModelConfig) -> Knowledge:
+    """Read what a bundle knows beside its weights.
+
+    Raises:
+        ConfigInvalid: A task's token is not the one it was trained with, or an answer list is of another length.
+    """
+    for name, token in bundle.manifest.tasks.items():
+        if name in TASKS and TASKS[name].token != token:
+            raise ConfigInvalid(
+                f"{bundle.path}: task '{name}' was trained with token {token}, here it is {TASKS[name].token}"
+            )
+    lengths = {"vqa": config.vqa_labels, "gqa": config.gqa_labels}
+    answers = {head: AnswerList(bundle.answers(head)) for head in lengths}
+    for head, expected in lengths.items():
+        if len(answers[head].answers) != expected:
+            raise ConfigInvalid(
+                f"{bundle.path}: answers/{head}.json lists {len(answers[head].answers)} answers, the head has {expected} outputs"
+            )
+    model = ModelName(name=bundle.manifest.name, version=bundle.manifest.version)
+    return Knowledge(model, frozenset(bundle.manifest.tasks), answers, config.max_position_embeddings)
+
+
+def _eager(bundle: Bundle, config: ModelConfig, settings: Settings) -> Runners:
+    del config, settings
+    engine = Engine.eager(TwelveModel.load(bundle.path))
+    extractor = DetectorExtractor.load(bundle.path) if bundle.has_detector else None
+    return Runners(engine, extractor)
+
+
+def _exported(kind: str) -> Callable[[Bundle, ModelConfig, Settings], Runners]:
+    def open_files(bundle: Bundle, config: ModelConfig, settings: Settings) -> Runners:
+        exported = Exported.open(settings.graphs or BUILD / bundle.path.name, bundle=bundle.digest())
+        heads = headless(config)
+        runtimes = {
+            graph: exported.runtime(graph, kind, threads=settings.threads) for graph in (TEXT, REGIONS, FUSE, *heads)
+        }
+        extractor = None
+        if bundle.has_detector:
+            detector = exported.runtime(DETECTOR, kind, threads=settings.threads)
+            detector_config = DetectorConfig.read(bundle.path / DETECTOR_CONFIG)
+            extractor = DetectorExtractor(detector, detector_config, digest=digest_of(bundle.path))
+        return Runners(Engine(config, heads, runtimes), extractor)
+
+    return open_files
+
+
+ENGINES: Mapping[str, Callable[[Bundle, ModelConfig, Settings], Runners]] = {
+    "onnxruntime": _exported("onnx"),
+    "torchscript": _exported("torchscript"),
+    "eager": _eager,
+}

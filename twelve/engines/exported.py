@@ -1,0 +1,113 @@
+"""Exported graphs on disk: `export.json`, which says what was exported from which bundle, and the runtimes it opens."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from twelve.bundle import sha256_of
+from twelve.errors import BundleMissing, ChecksumMismatch, ConfigInvalid
+from twelve.heads import HEADS
+from twelve.heads.base import Head
+from twelve.model.config import ModelConfig
+from twelve.runtimes.base import Runtime
+
+EXPORT_FILE = "export.json"
+FORMAT = 1
+DETECTOR = "detector"
+"""Name of the region extractor's graph, which stands beside the model's own."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A folder of exported graphs.
+
+    Attributes:
+        path: The folder.
+        bundle: Digest of the bundle they were exported from.
+        graphs: By name: inputs, outputs, and for each kind of file its name and sha256.
+    """
+
+    path: Path
+    bundle: str
+    graphs: Mapping[str, Mapping[str, Any]]
+
+    @classmethod
+    def open(cls, path: Path, *, bundle: str) -> "Exported":
+        """Read `export.json`.
+
+        Args:
+            path: The folder.
+            bundle: Digest of the bundle that is to be served.
+
+        Returns:
+            What was exported.
+
+        Raises:
+            BundleMissing: Nothing was exported there.
+            ConfigInvalid: It was exported from another bundle, or in another format.
+        """
+        file = path / EXPORT_FILE
+        if not file.is_file():
+            raise BundleMissing(f"{path} holds no exported graphs; run `python -m export all BUNDLE`, or use the eager engine")
+        values = json.loads(file.read_text(encoding="utf-8"))
+        if values.get("format") != FORMAT:
+            raise ConfigInvalid(f"{file}: format {values.get('format')!r}, this version reads format {FORMAT}; export again")
+        if values["bundle"] != bundle:
+            raise ConfigInvalid(f"{file}: was exported from another bundle; run `python -m export all BUNDLE` again")
+        return cls(path, values["bundle"], values["graphs"])
+
+    def file(self, graph: str, kind: str) -> Path:
+        """Give a graph's file after comparing its hash.
+
+        Raises:
+            ConfigInvalid: This graph was not exported in this form.
+            ChecksumMismatch: The file is not the one that was exported.
+        """
+        entry = self.graphs.get(graph, {}).get(kind)
+        if entry is None:
+            raise ConfigInvalid(f"{self.path}: graph '{graph}' was not exported as {kind}; export it again")
+        path = self.path / entry["file"]
+        if not path.is_file() or sha256_of(path) != entry["sha256"]:
+            raise ChecksumMismatch(f"{path}: is not the file that was exported; run `python -m export all BUNDLE` again")
+        return path
+
+    def runtime(self, graph: str, kind: str, *, threads: int) -> Runtime:
+        """Open one graph.
+
+        Args:
+            graph: Its name.
+            kind: "onnx" or "torchscript".
+            threads: Most threads of one run.
+
+        Returns:
+            The runtime.
+        """
+        return OPENERS[kind](self, graph, threads)
+
+
+def headless(config: ModelConfig) -> dict[str, Head]:
+    """Build the heads without weights: what arranges rows and reads scores when another runtime has the weights."""
+    with torch.device("meta"):
+        return {name: build(config) for name, build in HEADS.items()}
+
+
+def _open_onnx(exported: Exported, graph: str, threads: int) -> Runtime:
+    from twelve.runtimes.onnx_file import OnnxRuntime  # onnxruntime is wanted by this engine alone
+
+    return OnnxRuntime.open(exported.file(graph, "onnx"), threads=threads)
+
+
+def _open_torchscript(exported: Exported, graph: str, threads: int) -> Runtime:
+    from twelve.runtimes.torchscript import TorchScriptRuntime  # TorchScript is wanted by this engine alone
+
+    del threads  # torch bounds threads for the whole process
+    entry = exported.graphs[graph]
+    file = exported.file(graph, "torchscript")
+    return TorchScriptRuntime.open(file, inputs=entry["inputs"], outputs=entry["outputs"])
+
+
+OPENERS: Mapping[str, Callable[[Exported, str, int], Runtime]] = {"onnx": _open_onnx, "torchscript": _open_torchscript}

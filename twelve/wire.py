@@ -1,0 +1,216 @@
+"""Bodies in, replies out: what a web server hands over, as requests and JSON. Knows no web server.
+
+A JSON body and a form carry the same names; in a form a picture is a file part and a field that is no text is JSON text.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from twelve.errors import InvalidField, Malformed, MethodNotAllowed, TwelveError, UnsupportedMediaType
+from twelve.schema import Answer, Problem, TaskRequest, kind_of, refusal
+from twelve.tasks import find
+from twelve.tasks.registry import AnyTask
+
+JSON, FORM = "application/json", "multipart/form-data"
+NAME, TOKEN = "task", "task_token"
+NUMBERED_PART = re.compile(r"image_(0|[1-9][0-9]?)")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One HTTP request, as a web server hands it over.
+
+    Attributes:
+        body: JSON already parsed, a form's fields by name, or bytes.
+        content_type: As sent.
+        method: As sent.
+        headers: With names in lower case.
+        request_id: Named in an error's body.
+        received_s: `time.monotonic()` when it arrived; None = when it is read.
+    """
+
+    body: bytes | Mapping[str, Any]
+    content_type: str | None
+    method: str = "POST"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    request_id: str = ""
+    received_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What to answer: a status and a JSON body, pure ASCII."""
+
+    status: int
+    body: bytes
+    task: str | None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request whose fields are right."""
+
+    task: AnyTask
+    request: TaskRequest
+
+
+def read(call: Call) -> Asked:
+    """Read a call.
+
+    Args:
+        call: As it came.
+
+    Returns:
+        The task and its request.
+
+    Raises:
+        RequestError: The method, the media type, the body, the task or a field is wrong.
+    """
+    if call.method != "POST":
+        raise MethodNotAllowed(f"method: predictions are asked for by POST, got {call.method}")
+    fields = dict(_fields(call))
+    task = _task(fields)
+    own = {name: value for name, value in fields.items() if name not in (NAME, TOKEN)}
+    if media_type(call) == FORM:
+        own = from_form(own, task.request)
+    try:
+        return Asked(task, task.request.model_validate(own))
+    except ValidationError as error:
+        raise refusal(error, task=task.name, fields=list(task.request.model_fields)) from error
+
+
+def media_type(call: Call) -> str:
+    """Give a call's media type without its parameters, in lower case."""
+    return (call.content_type or "").split(";")[0].strip().lower()
+
+
+def from_form(fields: Mapping[str, Any], request: type[TaskRequest]) -> dict[str, Any]:
+    """Turn a form's fields into the values that JSON would hold.
+
+    Args:
+        fields: Bytes or text by name; `image_0`, `image_1`, … are the entries of `images`.
+        request: Says which fields are text.
+
+    Returns:
+        Values by the contract's names.
+
+    Raises:
+        Malformed: A field that is no text is no JSON either, or is not UTF-8.
+    """
+    parts = {name: raw for name, raw in fields.items() if NUMBERED_PART.fullmatch(name)}
+    values = {
+        name: _form_picture(name, raw) if name == "image" else _form_value(name, raw, is_text=_is_text(request, name))
+        for name, raw in fields.items()
+        if name not in parts
+    }
+    if parts:
+        values["images"] = _numbered(parts)
+    return values
+
+
+def answered(answer: Answer) -> Reply:
+    """Reply with an answer."""
+    return Reply(200, _encode(answer.model_dump(mode="json")), answer.task)
+
+
+def refused(error: TwelveError, *, request_id: str, task: str | None) -> Reply:
+    """Reply with an error; the body is whole whatever the message holds."""
+    problem = Problem(code=error.code, at=error.at, message=error.message, request=request_id)
+    return Reply(error.status, _encode({"error": problem.model_dump()}), task)
+
+
+def _encode(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(", ", ": ")).encode("ascii")
+
+
+def _fields(call: Call) -> Mapping[str, Any]:
+    kind = media_type(call)
+    if kind not in (JSON, FORM):
+        raise UnsupportedMediaType(f"content type: send {JSON} or {FORM}, got {kind or 'none'}")
+    if isinstance(call.body, Mapping):
+        return call.body
+    if kind == FORM:
+        raise Malformed("body: is no readable form; send each field as a part with a name")
+    return _parsed(bytes(call.body))
+
+
+def _parsed(body: bytes) -> Mapping[str, Any]:
+    if not body.strip():
+        raise Malformed("body: is empty; send a JSON object with a task")
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"body: is no JSON ({error}); send a JSON object with a task") from error
+    if not isinstance(values, dict):
+        raise Malformed(f"body: must be a JSON object, got {kind_of(values)}")
+    return values
+
+
+def _task(fields: Mapping[str, Any]) -> AnyTask:
+    named, token = _name(fields.get(NAME)), _token(fields.get(TOKEN))
+    if named is None and token is None:
+        raise InvalidField(f"{NAME}: is missing; name a task, or give its {TOKEN}", at=NAME)
+    tasks = {find(key) for key in (named, token) if key is not None}
+    if len(tasks) > 1:
+        raise InvalidField(f"{TOKEN}: {token} is not the token of task '{named}'; send one of both", at=TOKEN)
+    return tasks.pop()
+
+
+def _name(value: Any) -> str | None:
+    decoded = _utf8(NAME, value) if isinstance(value, bytes | bytearray) else value
+    if decoded is None or isinstance(decoded, str):
+        return decoded
+    raise InvalidField(f"{NAME}: must be text, got {kind_of(value)}", at=NAME)
+
+
+def _token(value: Any) -> int | None:
+    number = _json_text(TOKEN, value) if isinstance(value, bytes | bytearray) else value
+    if number is None or (isinstance(number, int) and not isinstance(number, bool)):
+        return number
+    raise InvalidField(f"{TOKEN}: must be a whole number, got {kind_of(number)}", at=TOKEN)
+
+
+def _is_text(request: type[TaskRequest], name: str) -> bool:
+    known = request.model_fields.get(name)
+    return known is None or known.annotation is str
+
+
+def _numbered(parts: Mapping[str, Any]) -> list[Any]:
+    names = [f"image_{number}" for number in range(len(parts))]
+    if set(names) != set(parts):
+        raise InvalidField(
+            f"images: parts are numbered image_0, image_1, … without a gap, got {sorted(parts)}", at="images"
+        )
+    return [_form_picture(name, parts[name]) for name in names]
+
+
+def _form_value(name: str, raw: Any, *, is_text: bool) -> Any:
+    if not isinstance(raw, bytes | bytearray):
+        return raw
+    return _utf8(name, raw) if is_text else _json_text(name, raw)
+
+
+def _form_picture(name: str, raw: Any) -> Any:
+    """Give a file part as bytes; JSON text in its place holds a ref or regions."""
+    if isinstance(raw, bytes | bytearray) and not bytes(raw[:16]).lstrip().startswith(b"{"):
+        return bytes(raw)
+    return _form_value(name, raw, is_text=False)
+
+
+def _utf8(name: str, raw: bytes | bytearray) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Malformed(f"{name}: is not UTF-8 text ({error.reason} at byte {error.start})", at=name) from error
+
+
+def _json_text(name: str, raw: bytes | bytearray) -> Any:
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise Malformed(f"{name}: is no JSON text ({error})", at=name) from error
