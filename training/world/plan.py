@@ -16,14 +16,12 @@ from training.world.places import ground
 from training.world.profiles import Profile
 from training.world.scene import Light, Scene, Split, Thing
 from training.world.sketch import Placement, Sketch
-from training.world.sources import source_of_id
+from training.world.sources import CRATE_SHARES, NIGHT_SHARES, source_of_id
 from training.world.sprites import SpriteCase
 from training.world.twins import twin_of
 
 TWIN_SHARE: Final = 0.42
 """Of the originals; three scenes in ten are then twins."""
-NIGHT_SHARE: Final = 0.12
-CRATE_SHARE: Final = 0.10
 
 _LAYOUTS: Final = 8
 """Tried for one composition before another one is drawn."""
@@ -72,7 +70,7 @@ def plan_family(family: Family, profile: Profile, *, seed: int, case: SpriteCase
 
 
 def _original(family: Family, stage: Stage, *, backdrop: int, rng: random.Random) -> Sketch:
-    light: Light = "night" if rng.random() < NIGHT_SHARE else "day"
+    light: Light = "night" if rng.random() < NIGHT_SHARES[source_of_id(family.id)] else "day"
     placements, things = _placed(_wish(family, rng), stage, rng)
     scene = Scene(
         id=family.id,
@@ -87,10 +85,11 @@ def _original(family: Family, stage: Stage, *, backdrop: int, rng: random.Random
 
 
 def _wish(family: Family, rng: random.Random) -> Wish:
+    source = source_of_id(family.id)
     return Wish(
         novel=family.split == "novel",
-        living=source_of_id(family.id) == "flickr30k",
-        crate=rng.random() < CRATE_SHARE,
+        living=source == "flickr30k",
+        crate=rng.random() < CRATE_SHARES[source],
     )
 
 

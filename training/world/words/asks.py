@@ -10,11 +10,11 @@ from random import Random
 from typing import Final
 
 from . import lexicon
-from .seen import OPPOSITE, Seen
+from .seen import OPPOSITE, Seen, Side
 
 YES_NO: Final = ("yes", "no")
 COUNTS: Final = ("0", "1", "2", "3", "4")
-LEFT_RIGHT: Final = ("left", "right")
+LEFT_RIGHT: Final[tuple[Side, Side]] = ("left", "right")
 SIZES: Final = ("small", "large")
 
 ABSENT_COUNTED: Final = 3
@@ -91,29 +91,11 @@ def _yes(truth: bool) -> str:
     return "yes" if truth else "no"
 
 
-def _groups(seen: Seen, index: int) -> tuple[str, ...]:
-    return lexicon.groups_of(seen.kind(index))
-
-
-def _nouns_of(seen: Seen, index: int) -> list[str]:
-    """List the bare nouns that mean this thing alone."""
-    kind = [seen.kind(index)] if seen.kinds[seen.kind(index)] == 1 else []
-    return kind + [group for group in _groups(seen, index) if seen.groups[group] == 1]
-
-
-def _with_side(seen: Seen, index: int) -> str | None:
-    """Give "left" or "right" where exactly this one of its kind is on that side and the others on the opposite one."""
-    side, others = seen.side(index), [i for i in seen.of_kind(seen.kind(index)) if i != index]
-    if side is None or not others or any(seen.side(i) in (side, None) for i in others):
-        return None
-    return side
-
-
 def _colors(seen: Seen, rng: Random) -> Iterator[Ask]:
     for index, color in enumerate(seen.colors):
         if color is None:
             continue
-        for noun in _nouns_of(seen, index):
+        for noun in seen.nouns(index):
             yield Ask(
                 "color",
                 f"color|{noun}",
@@ -127,10 +109,10 @@ def _colors(seen: Seen, rng: Random) -> Iterator[Ask]:
 
 def _colors_by_side(seen: Seen, rng: Random) -> Iterator[Ask]:
     for index, color in enumerate(seen.colors):
-        side = _with_side(seen, index)
+        kind = seen.kind(index)
+        side = seen.alone_on_side(index, seen.of_kind(kind))
         if color is None or side is None:
             continue
-        kind = seen.kind(index)
         yield Ask(
             "color",
             f"color|{kind} {side}",
@@ -144,6 +126,28 @@ def _colors_by_side(seen: Seen, rng: Random) -> Iterator[Ask]:
                 Step("query", "color", (1,)),
             ),
         )
+
+
+def _colors_by_order(seen: Seen, rng: Random) -> Iterator[Ask]:
+    for kind, count in seen.kinds.items():
+        for side in LEFT_RIGHT:
+            index = seen.extreme(side, seen.of_kind(kind)) if count > 1 else None
+            color = seen.colors[index] if index is not None else None
+            if index is None or color is None:
+                continue
+            yield Ask(
+                "color",
+                f"color|{side}most {kind}",
+                {"thing": f"{side}most {kind}"},
+                color,
+                about=(index,),
+                pairs=((kind, color),),
+                program=(
+                    _select(kind, tuple(seen.of_kind(kind))),
+                    Step("filter hposition", f"{side}most", (0,), (index,)),
+                    Step("query", "color", (1,)),
+                ),
+            )
 
 
 def _kinds_by_color(seen: Seen, rng: Random) -> Iterator[Ask]:
@@ -349,17 +353,16 @@ def _counts(seen: Seen, rng: Random) -> Iterator[Ask]:
 def _relations(seen: Seen, rng: Random) -> Iterator[Ask]:
     """Ask what, or what colour, stands in a relation to a thing that has a name of its own."""
     for anchor in range(len(seen.things)):
-        name = seen.name(anchor)
-        if name is None:
+        if seen.name(anchor) is None:
             continue
         for relation in OPPOSITE:
-            found = seen.related(relation, anchor)
-            if len(found) == 1:
-                yield from _asks_for_related(seen, relation, anchor, name, found[0])
+            found = seen.the_one(relation, anchor, range(len(seen.things)))
+            if found is not None:
+                yield from _asks_for_related(seen, relation, anchor=anchor, found=found)
 
 
-def _asks_for_related(seen: Seen, relation: str, anchor: int, name: str, found: int) -> Iterator[Ask]:
-    words = lexicon.relation_words(relation)
+def _asks_for_related(seen: Seen, relation: str, *, anchor: int, found: int) -> Iterator[Ask]:
+    words, name = lexicon.relation_words(relation), str(seen.name(anchor))
     slots = {"relation": words, "anchor": name}
     steps = (_select(name, (anchor,)), Step("relate", f"_,{words},s", (0,), (found,)))
     color = seen.colors[found]
@@ -471,6 +474,7 @@ def _same_colors(seen: Seen, rng: Random) -> Iterator[Ask]:
 _FAMILIES: Final = (
     _colors,
     _colors_by_side,
+    _colors_by_order,
     _kinds_by_color,
     _kinds_by_group,
     _existences,

@@ -1,7 +1,8 @@
 """Keeping answers balanced, so that nobody can answer without looking at the picture.
 
 CLEVR (arXiv:1612.06890) rejects a question whose answer is already too frequent among the questions of its template.
-Here the same is kept twice: over a family of questions, and over one subject ("color|car"), all that a blind model reads.
+Here the same is kept twice: over a family of questions, and over one subject ("color|car"), which is all that a blind
+model reads.
 """
 
 from collections import Counter, defaultdict
@@ -61,9 +62,7 @@ class Shares:
     def by_need(self) -> list[str]:
         """List the families, the one that lags furthest behind its share first."""
         total = self._counts.total() + 1
-        return sorted(
-            self._weights, key=lambda family: self._counts[family] - self._weights[family] * total
-        )
+        return sorted(self._weights, key=lambda family: self._counts[family] - self._weights[family] * total)
 
     def add(self, family: str) -> None:
         """Count an item of a family."""

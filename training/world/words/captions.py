@@ -19,7 +19,7 @@ CAPTIONS: Final = 5
 VAGUE_CAPTIONS: Final = 1
 """So many of them may be true of a twin too."""
 
-TRIES: Final = 60
+TRIES: Final = 100
 """So many captions are drafted before the five are chosen."""
 
 
@@ -78,12 +78,13 @@ def _captions(scenes: Sequence[Scene], drafts: Sequence[Draft], rng: Random) -> 
 
 
 def _drafted(seen: Seen, twins: Sequence[Seen], drafts: Sequence[Draft], rng: Random) -> list[Caption]:
-    """Draft captions, none twice, those that do what the split is for."""
+    """Draft captions, none twice, those that do what the split is for; of any scene where the drafts yield too few."""
     texts: dict[str, Caption] = {}
-    for _ in range(TRIES):
-        draft = rng.choice(drafts)(seen, rng)
-        if draft is not None:
-            texts.setdefault(draft.text, draft)
+    for kinds_of_draft in (drafts, _SCENE_DRAFTS):
+        for _ in range(TRIES if len(texts) < CAPTIONS else 0):
+            draft = rng.choice(kinds_of_draft)(seen, rng)
+            if draft is not None:
+                texts.setdefault(draft.text, draft)
     for draft in _missing(seen, twins, rng):
         texts.setdefault(draft.text, draft)
     novel = {i for i, thing in enumerate(seen.things) if is_novel(thing.kind, seen.colors[i])}
@@ -170,6 +171,16 @@ def _sided(seen: Seen, rng: Random) -> Caption | None:
     )
 
 
+def _on_one_side(seen: Seen, rng: Random) -> Caption | None:
+    """Say on which side one thing is."""
+    index = rng.randrange(len(seen.things))
+    side = seen.side(index)
+    if side is None:
+        return None
+    where, claims = _at(seen)
+    return Caption((_phrase(seen, index), f"on the {side} side", *where), (OnSide(_look(seen, index), side), *claims))
+
+
 def _several(seen: Seen, rng: Random) -> Caption | None:
     """Count the things of a kind and name another one."""
     many = [kind for kind, count in seen.kinds.items() if 2 <= count <= 4]
@@ -248,16 +259,15 @@ def _together(seen: Seen, rng: Random) -> Caption | None:
     if len(others) < 2:
         return None
     where, claims = _at(seen)
-    one, two = others
+    one, two = (_phrase(seen, index) for index in others)
     return Caption(
-        (_phrase(seen, who), "beside" if rng.random() < 0.5 else "with", _phrase(seen, one), "and", _phrase(seen, two))
-        + where,
-        (*(Shown(_look(seen, index)) for index in (who, one, two)), *claims),
+        (_phrase(seen, who), rng.choice(("beside", "with")), one, "and", two, *where),
+        (*(Shown(_look(seen, index)) for index in (who, *others)), *claims),
     )
 
 
-_SCENE_DRAFTS: Final[tuple[Draft, ...]] = (_listing, _listing, _pair, _sided, _several)
-_LIVING_DRAFTS: Final[tuple[Draft, ...]] = (_doing, _doing, _together, _doing_beside, _several, _sided)
+_SCENE_DRAFTS: Final[tuple[Draft, ...]] = (_listing, _listing, _listing, _pair, _sided, _on_one_side, _several)
+_LIVING_DRAFTS: Final[tuple[Draft, ...]] = (_doing, _doing, _together, _doing_beside, _several, _sided, _on_one_side)
 ENTITY_TYPES: Final[Mapping[str, str]] = {
     "person": "people",
     "animal": "animals",

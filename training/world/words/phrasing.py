@@ -1,6 +1,7 @@
 """How each question data set words what it asks, and how often it asks which family.
 
-Colour, existence and place are asked most: they are learned first. Relations stay under a fifth, counts under an eighth.
+Colour, existence and place are asked most, as they are learned first. Relations stay under a fifth, counts under an
+eighth.
 """
 
 from collections.abc import Mapping
@@ -70,7 +71,11 @@ _GQA_TEMPLATES: Final[Templates] = {
         "Is there {a_thing} in this scene?",
     ),
     "colored": ("Is there {a_thing}?", "Are there any {things}?", "Do you see {a_thing} in the picture?"),
-    "verify color": ("Is the {thing} {color}?", "Does the {thing} look {color}?", "Does the {thing} have {color} color?"),
+    "verify color": (
+        "Is the {thing} {color}?",
+        "Does the {thing} look {color}?",
+        "Does the {thing} have {color} color?",
+    ),
     "choose color": ("Is the {thing} {first} or {second}?", "Does the {thing} look {first} or {second}?"),
     "place": ("Which place is it?", "What place is shown?", "Where was the picture taken?"),
     "verify place": ("Is it {at}?", "Was the picture taken {at}?"),

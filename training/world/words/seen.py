@@ -93,6 +93,11 @@ class Seen:
         also = any(color in lexicon.looks_of(thing.kind) for thing in self.things if thing.color is None)
         return painted[0] if len(painted) == 1 and not also else None
 
+    def nouns(self, index: int) -> list[str]:
+        """List the single nouns that mean this thing alone: its kind, its group."""
+        kind = [self.kind(index)] if self.kinds[self.kind(index)] == 1 else []
+        return kind + [group for group in lexicon.groups_of(self.kind(index)) if self.groups[group] == 1]
+
     def name(self, index: int) -> str | None:
         """Give the shortest words without a place that mean this thing alone ("car", "red car"), or None."""
         kind, color = self.kind(index), self.colors[index]
@@ -112,9 +117,10 @@ class Seen:
             return "above" if down < 0 else "below"
         return None
 
-    def related(self, relation: str, anchor: int) -> list[int]:
-        """List the things that stand in a relation to the anchor."""
-        return [index for index in range(len(self.things)) if self.relation(index, anchor) == relation]
+    def the_one(self, relation: str, anchor: int, among: Sequence[int]) -> int | None:
+        """Give the one thing that stands in a relation to the anchor, None where another could be meant too."""
+        found = [index for index in among if index != anchor and self._tends(index, anchor, relation)]
+        return found[0] if len(found) == 1 and self.relation(found[0], anchor) == relation else None
 
     def side(self, index: int) -> Side | None:
         """Say in which half of the picture a thing is, None in the middle."""
@@ -126,6 +132,13 @@ class Seen:
         share = self.things[index].center_px[1] / self.scene.height
         return "top" if share < MIDDLE[0] else "bottom" if share > MIDDLE[1] else None
 
+    def alone_on_side(self, index: int, among: Sequence[int]) -> Side | None:
+        """Give the half in which this one of several things is, where all others are in the opposite half."""
+        side, others = self.side(index), [other for other in among if other != index]
+        if side is None or not others or any(self.side(other) in (side, None) for other in others):
+            return None
+        return side
+
     def extreme(self, side: Side, among: Sequence[int]) -> int | None:
         """Give the leftmost or rightmost of some things, None where two compete or there is only one."""
         if len(among) < 2:
@@ -134,3 +147,8 @@ class Seen:
         ordered = sorted(among, key=lambda index: sign * self.things[index].center_px[0])
         first, second = (sign * self.things[index].center_px[0] for index in ordered[:2])
         return ordered[0] if second - first > MARGIN * self.scene.width else None
+
+    def _tends(self, first: int, second: int, relation: str) -> bool:
+        """Say whether the first thing is at all on that side of the second, however little."""
+        (x, y), (u, v) = self.things[first].center_px, self.things[second].center_px
+        return {"left of": x < u, "right of": x > u, "above": y < v, "below": y > v}[relation]
