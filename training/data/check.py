@@ -63,7 +63,7 @@ def _once(faults: list[Fault]) -> OnFault:
 def _task_counts(task_name: str, root: Path, report: OnFault) -> dict[str, int]:
     reader = READERS[task_name]
     try:
-        splits = reader.splits(root)
+        splits = reader.splits(root, report)
     except Fault as fault:
         report(fault)
         return {}

@@ -26,7 +26,7 @@ class GqaReader:
 
     expects = "gqa/{train|val|testdev}_balanced_questions.json"
 
-    def splits(self, root: Path) -> tuple[str, ...]:
+    def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that have a file or a directory."""
         return tuple(split for split in _SUBSETS if _files(root, split))
 

@@ -43,7 +43,7 @@ class GuessWhatReader:
 
     expects = "guesswhat/guesswhat.{train|valid|test}.jsonl (or .jsonl.gz)"
 
-    def splits(self, root: Path) -> tuple[str, ...]:
+    def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that have a file."""
         return tuple(split for split in _STEMS if _file(root, split))
 

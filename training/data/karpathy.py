@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.data.entries import Entry
-from training.data.faults import OnFault, each, ignore
+from training.data.faults import OnFault, each
 from training.data.pictures import flickr30k_id, flickr30k_image, named_coco_image
 from training.data.streams import entries
 from twelve.tasks.records import CaptionedImage
@@ -29,11 +29,11 @@ class KarpathyReader:
     expects: str
     identify: Callable[[Entry], tuple[str, str]]
 
-    def splits(self, root: Path) -> tuple[str, ...]:
+    def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that at least one picture is in."""
         if not (root / self.expects).is_file():
             return ()
-        named = set(each(_split, entries(root, self.expects, "images"), ignore))
+        named = set(each(_split, entries(root, self.expects, "images"), on_fault))
         return tuple(dict.fromkeys(split for split in _SPLITS.values() if split in named))
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[CaptionedImage]:

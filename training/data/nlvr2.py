@@ -22,7 +22,7 @@ class Nlvr2Reader:
 
     expects = "nlvr2/{train|dev|test1}.json"
 
-    def splits(self, root: Path) -> tuple[str, ...]:
+    def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that have a file."""
         return tuple(split for split in _STEMS if (root / _file(split)).is_file())
 

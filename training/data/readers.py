@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from training.data import karpathy, refer
-from training.data.faults import OnFault, refuse
+from training.data.faults import OnFault, ignore, refuse
 from training.data.gqa import GqaReader
 from training.data.guesswhat import GuessWhatReader
 from training.data.nlvr2 import Nlvr2Reader
@@ -37,8 +37,8 @@ class Reader(Protocol):
     def expects(self) -> str:
         """Give the files it reads, relative to the root, in words."""
 
-    def splits(self, root: Path) -> tuple[str, ...]:
-        """Give the splits that the root has: train, val, test, and a few of their own."""
+    def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
+        """Give the splits that the root has: train, val, test, novel, and a few of their own."""
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[Record]:
         """Yield the records of a split that the root has; each fault goes to `on_fault`."""
@@ -74,22 +74,22 @@ def read(task_name: str, root: Path, split: str, *, on_fault: OnFault = refuse) 
     Raises:
         DataError: There is no such task or split, or (while reading) a file is not as its format says.
     """
-    splits = available_splits(task_name, root)
-    if split not in splits:
+    reader = _reader(task_name)
+    if split not in reader.splits(root, ignore):
+        found = ", ".join(reader.splits(root, on_fault)) or "no split at all"
         raise DataError(
-            f"task {task_name!r} has no split {split!r} under {root}: found {', '.join(splits) or 'no split at all'}; "
-            f"expected in {_reader(task_name).expects}"
+            f"task {task_name!r} has no split {split!r} under {root}: found {found}; expected in {reader.expects}"
         )
-    return _reader(task_name).read(Path(root), split, on_fault)
+    return reader.read(root, split, on_fault)
 
 
 def available_splits(task_name: str, root: Path) -> tuple[str, ...]:
     """Give the splits of a task whose files are under the root; none if there is no file.
 
     Raises:
-        DataError: There is no such task, or a file that tells its splits cannot be read.
+        DataError: There is no such task, or a row does not tell its split.
     """
-    return _reader(task_name).splits(Path(root))
+    return _reader(task_name).splits(root, refuse)
 
 
 def _reader(task_name: str) -> Reader:

@@ -55,11 +55,11 @@ class ReferReader:
         """Give the files it reads, in words."""
         return f"{self.folder}/refs({self.splitters[0]}).p and {self.folder}/instances.json"
 
-    def splits(self, root: Path) -> tuple[str, ...]:
+    def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that at least one ref is in; "test" also stands for testA and testB."""
         if self._refs_file(root) is None:
             return ()
-        named = set(each(_split, self._refs(root), ignore))
+        named = set(each(_split, self._refs(root), on_fault))
         return tuple(split for split in _OFFICIAL_SPLITS if named & {*_MEMBERS.get(split, (split,))})
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[ReferredBox]:

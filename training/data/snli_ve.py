@@ -25,7 +25,7 @@ class SnliVeReader:
 
     expects = "snli-ve/snli_ve_{train|dev|test}.jsonl"
 
-    def splits(self, root: Path) -> tuple[str, ...]:
+    def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that have a file."""
         return tuple(split for split in _STEMS if (root / _file(split)).is_file())
 

@@ -23,6 +23,9 @@ LARGEST_VALUE = 1 << 26
 _LONGEST_TOKEN = 16
 """A syntax error nearer than this to the window's end may be a token cut in two ("-Infinity", an escape)."""
 
+_NUMBER_TAIL = 2
+"""A number that stops so near the window's end ("12", "1.", "1e+") may go on behind it."""
+
 _WHITESPACE = " \t\n\r"
 _DECODER = json.JSONDecoder()
 _UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error)
@@ -193,10 +196,10 @@ class _Window:
                 continue
             except (RecursionError, ValueError) as error:
                 raise self.broken(str(error)) from error
-            if end < len(self._text) or self._whole:
+            if end + _NUMBER_TAIL < len(self._text) or self._whole:
                 self._at = end
                 return value
-            self._read()  # a number at the window's end may go on behind it
+            self._read()
 
     def _read_on_or_raise(self, error: json.JSONDecodeError) -> None:
         is_cut = error.msg.startswith("Unterminated") or error.pos > len(self._text) - _LONGEST_TOKEN

@@ -11,7 +11,7 @@ from pathlib import Path
 from training.data.entries import Entry
 from training.data.faults import Fault, OnFault, each, ignore
 from training.data.pictures import GenomePictures
-from training.data.streams import entries, stream
+from training.data.streams import Element, entries, stream
 from twelve.tasks.records import AnsweredQuestion
 
 VAL_QUESTIONS = 5_000
@@ -31,7 +31,7 @@ class VgQaReader:
 
     expects = f"{_FILE} (and perhaps {_SPLITS_FILE})"
 
-    def splits(self, root: Path) -> tuple[str, ...]:
+    def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that splits.json names, or train and val."""
         if not (root / _FILE).is_file():
             return ()
@@ -76,16 +76,18 @@ def _by_picture(root: Path, split: str) -> Belongs:
 
 
 def _split_of_pictures(root: Path) -> dict[int, str]:
-    split_of: dict[int, str] = {}
-    for element in stream(root, _SPLITS_FILE):
-        if element.position is None and element.value == []:
-            continue
-        if element.key not in _SPLITS or type(element.value) is not int:
-            expected = "expected lists of picture ids under " + ", ".join(_SPLITS)
-            row = f"{element.key}[{element.position}]"
-            raise Fault(_SPLITS_FILE, row=row, reason=f"{expected}, got {element.value!r:.60}")
-        split_of[element.value] = element.key
-    return split_of
+    return {image_id: element.key for element in stream(root, _SPLITS_FILE) for image_id in _image_ids(element)}
+
+
+def _image_ids(element: Element) -> list[int]:
+    """Give the one picture that an element of splits.json names, none for an empty list."""
+    if element.key in _SPLITS and element.position is not None and type(element.value) is int:
+        return [element.value]
+    if element.key in _SPLITS and element.value == []:
+        return []
+    row = element.key if element.position is None else f"{element.key}[{element.position}]"
+    expected = "expected lists of picture ids under " + ", ".join(_SPLITS)
+    raise Fault(_SPLITS_FILE, row=row, reason=f"{expected}, got {element.value!r:.60}")
 
 
 def _by_question(root: Path, split: str) -> Belongs:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from training.data.entries import Entry
-from training.data.faults import OnFault, each, ignore
+from training.data.faults import OnFault, each
 from training.data.pictures import visual7w_image
 from training.data.streams import entries
 from twelve.tasks.records import BoxXYXY, PointedBox
@@ -31,11 +31,11 @@ class Visual7wReader:
 
     expects = _FILE
 
-    def splits(self, root: Path) -> tuple[str, ...]:
+    def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that at least one picture is in."""
         if not (root / _FILE).is_file():
             return ()
-        named = set(each(_split, entries(root, _FILE, "images"), ignore))
+        named = set(each(_split, entries(root, _FILE, "images"), on_fault))
         return tuple(split for split in _SPLITS if split in named)
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[PointedBox]:

@@ -46,7 +46,7 @@ class VqaReader:
 
     expects = "vqa/v2_OpenEnded_mscoco_{train2014|val2014|test2015}_questions.json"
 
-    def splits(self, root: Path) -> tuple[str, ...]:
+    def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits whose questions are there."""
         return tuple(split for split in _SUBSETS if (root / _questions_file(split)).is_file())
 
