@@ -40,8 +40,13 @@ _SYNONYMS: Final = {
 }
 
 
+_UNCOUNTED: Final = ("broccoli",)
+
+
 def a(noun: str) -> str:
-    """Give the noun after "a" or "an"."""
+    """Give the noun after "a" or "an"; "broccoli" stands alone."""
+    if noun in _UNCOUNTED:
+        return noun
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 

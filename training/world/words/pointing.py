@@ -33,9 +33,19 @@ _TEMPLATES: Final = {
         "Which of the {nouns} is {color}?",
         "Which one is the {color} {noun}?",
     ),
-    "color": ("Which thing is {color}?", "Which object is {color}?", "Which one is {color}?"),
+    "color": (
+        "Which thing is {color}?",
+        "Which object is {color}?",
+        "Which one is {color}?",
+        "Which of these is {color}?",
+    ),
     "kind": ("Which thing is {a_noun}?", "Which object is the {noun}?", "Which one is {a_noun}?"),
-    "name": ("Which thing is the {noun}?", "Which is the {noun}?", "Which object is the {noun}?"),
+    "name": (
+        "Which thing is the {noun}?",
+        "Which is the {noun}?",
+        "Which object is the {noun}?",
+        "Which one is the {noun}?",
+    ),
     "side": ("Which {noun} is on the {side}?", "Which is the {noun} on the {side}?"),
     "order": ("Which is the {side}most {noun}?", "Which {noun} is {side}most?"),
     "relation": (
