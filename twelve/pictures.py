@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from twelve.boxes import areas, clip
-from twelve.errors import InvalidField, UnknownRef
+from twelve.errors import InvalidField, TooLarge, UnknownRef, UnreadableImage
 from twelve.image import ImageLimits, Picture, decode
 from twelve.regions.cache import RegionCache
 from twelve.regions.extractor import UNKNOWN_LABEL, RegionExtractor, RegionSet
@@ -152,7 +152,12 @@ class PictureDesk:
             TooLarge: The picture is larger than the limits.
             InvalidField: The regions do not fit each other or the model, or there is no detector for a picture.
         """
-        return self._openers[type(image)](image, at)
+        try:
+            return self._openers[type(image)](image, at)
+        except UnreadableImage as error:
+            raise UnreadableImage(f"{at}: {error.message}", at=at) from error
+        except TooLarge as error:
+            raise TooLarge(f"{at}: {error.message}", at=at) from error
 
     def extract(self, picture: Picture, encoded: bytes, boxes_px: Boxes) -> RegionSet:
         """Run the detector and remember what it found.

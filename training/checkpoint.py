@@ -1,0 +1,99 @@
+"""Checkpoints: weights and optimiser state as safetensors, the rest as JSON. No pickle.
+
+checkpoint/
+  model/            config.json and model.safetensors, as a bundle has them
+  optimiser.safetensors
+  state.json        round, recipe, figures so far
+"""
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from twelve.heads.model import TwelveModel
+
+FOLDER = "checkpoint"
+MODEL, OPTIMISER, STATE = "model", "optimiser.safetensors", "state.json"
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands.
+
+    Attributes:
+        round: The next one.
+        recipe: As it was started.
+        figures: Whatever was logged last.
+    """
+
+    round: int
+    recipe: dict[str, Any]
+    figures: dict[str, Any]
+
+
+def save(out: Path, model: TwelveModel, optimiser: torch.optim.Optimizer, state: State) -> None:
+    """Write a checkpoint beside the old one, then swap them: a kill at any point leaves a whole one.
+
+    Args:
+        out: Folder of the run.
+        model: Its weights are written as float32.
+        optimiser: Its moments are written as they are.
+        state: Where the run stands.
+    """
+    fresh, place, old = (out / f"{FOLDER}{suffix}" for suffix in (".new", "", ".old"))
+    shutil.rmtree(fresh, ignore_errors=True)
+    model.save(fresh / MODEL)
+    save_file(_moments(optimiser), fresh / OPTIMISER)
+    (fresh / STATE).write_text(json.dumps(vars(state), indent=2) + "\n", encoding="utf-8")
+    _sync(fresh)
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    fresh.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load(out: Path, model: TwelveModel, optimiser: torch.optim.Optimizer) -> State | None:
+    """Bring model and optimiser to where a run was cut short.
+
+    Args:
+        out: Folder of the run.
+        model: Takes up the weights.
+        optimiser: Takes up the moments.
+
+    Returns:
+        Where the run stands, or None where it has not begun.
+    """
+    place = next((path for path in (out / FOLDER, out / f"{FOLDER}.old") if (path / STATE).is_file()), None)
+    if place is None:
+        return None
+    model.load_state_dict(TwelveModel.load(place / MODEL).state_dict())
+    _restore(optimiser, load_file(place / OPTIMISER))
+    return State(**json.loads((place / STATE).read_text(encoding="utf-8")))
+
+
+def _moments(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    state = optimiser.state_dict()["state"]
+    return {f"{index}.{name}": value for index, entry in state.items() for name, value in entry.items()}
+
+
+def _restore(optimiser: torch.optim.Optimizer, tensors: dict[str, torch.Tensor]) -> None:
+    whole = optimiser.state_dict()
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        index, name = key.split(".")
+        state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({**whole, "state": state})
+
+
+def _sync(folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())

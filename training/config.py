@@ -1,0 +1,181 @@
+"""A training run's recipe: one TOML file, typed, saved whole into every checkpoint."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from twelve.errors import ConfigInvalid
+from twelve.tasks.registry import TASKS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What the run is called, where it reads and where it writes.
+
+    Attributes:
+        name: Of the model.
+        version: Of the model.
+        data: The data root: what `python -m training world` wrote, or the official data sets.
+        out: Folder of features, checkpoints and logs.
+        seed: Of everything drawn.
+        threads: Of torch; part of what makes a run repeatable.
+    """
+
+    name: str
+    version: str
+    data: Path
+    out: Path
+    seed: int = 0
+    threads: int = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """The small world that `python -m training all` makes where `run.data` holds nothing yet; absent for real data.
+
+    Attributes:
+        profile: Of the world.
+        seed: Of the world; the data are fixed while `run.seed` varies.
+    """
+
+    profile: str = "default"
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Which model.
+
+    Attributes:
+        preset: A constructor of `ModelConfig`.
+        minimum_answer_count: Rarer answers are left out of the vocabularies.
+        vocabulary: `vocab.txt`.
+    """
+
+    preset: str = "small"
+    minimum_answer_count: int = 9
+    vocabulary: Path = Path("training/assets/vocab.txt")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optim:
+    """How weights move.
+
+    Attributes:
+        rounds: Each gives every task one batch and one step.
+        learning_rate: At the peak.
+        warmup: Share of the rounds over which the rate rises; it falls linearly to zero after.
+        weight_decay: Of matrices; biases and norms have none.
+        clip: Largest norm of a gradient.
+        precision: "bf16" or "no", as Accelerate calls them.
+    """
+
+    rounds: int
+    learning_rate: float = 8e-4
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    precision: str = "bf16"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskShare:
+    """One task's part in the round robin.
+
+    Attributes:
+        batch: Requests of one step.
+        loss_scale: Weight of its loss (12-in-1 scales by the task's learning rate over the smallest).
+    """
+
+    batch: int
+    loss_scale: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keep:
+    """When to save and to look.
+
+    Attributes:
+        checkpoint_every: Rounds.
+        log_every: Rounds.
+    """
+
+    checkpoint_every: int = 100
+    log_every: int = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A whole recipe; `detector` is read by `training.detector`."""
+
+    run: Run
+    optim: Optim
+    tasks: Mapping[str, TaskShare]
+    model: Model = field(default_factory=Model)
+    world: World | None = None
+    keep: Keep = field(default_factory=Keep)
+    detector: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: Path, *, seed: int | None = None, out: Path | None = None) -> Self:
+        """Read a recipe.
+
+        Args:
+            path: Of the TOML file.
+            seed: Takes the place of the recipe's own.
+            out: Likewise.
+
+        Returns:
+            The recipe.
+
+        Raises:
+            ConfigInvalid: A section or key is missing or unknown; names it.
+        """
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        unknown = sorted(set(values) - {entry.name for entry in dataclasses.fields(cls)})
+        if unknown:
+            raise ConfigInvalid(f"{path}: unknown sections {unknown}")
+        recipe = cls(
+            run=_section(Run, values, "run", path),
+            optim=_section(Optim, values, "optim", path),
+            tasks=_tasks(values.get("tasks", {}), path),
+            model=_section(Model, values, "model", path),
+            world=_section(World, values, "world", path) if "world" in values else None,
+            keep=_section(Keep, values, "keep", path),
+            detector=values.get("detector", {}),
+        )
+        changes = {"seed": recipe.run.seed if seed is None else seed, "out": out or recipe.run.out}
+        return dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, **changes))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give plain values, for a checkpoint's JSON."""
+        return dict(_plain(dataclasses.asdict(self)))
+
+
+def _section(kind: type, values: Mapping[str, Any], name: str, path: Path) -> Any:
+    given = values.get(name, {})
+    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
+    unknown = sorted(set(given) - set(fields))
+    if unknown:
+        raise ConfigInvalid(f"{path}: [{name}] has unknown keys {unknown}; known are {sorted(fields)}")
+    typed = {key: Path(value) if fields[key].type is Path else value for key, value in given.items()}
+    try:
+        return kind(**typed)
+    except TypeError as error:
+        raise ConfigInvalid(f"{path}: [{name}]: {error}") from error
+
+
+def _tasks(values: Mapping[str, Any], path: Path) -> dict[str, TaskShare]:
+    unknown = sorted(set(values) - set(TASKS))
+    if unknown or not values:
+        raise ConfigInvalid(f"{path}: [tasks] names {unknown or 'none'}; known are {', '.join(TASKS)}")
+    return {name: _section(TaskShare, values, name, path) for name in TASKS if name in values}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,179 @@
+"""Regions of a data root's pictures, found once and kept: what training and evaluation read in place of pictures.
+
+Data sets show one picture under many names (Visual7W's pictures are Visual Genome's, NLVR2's come in many pairs), so the
+store goes by the hash of the file. A picture's entry holds its detected regions and, after them, every box that some task
+gives as a candidate.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from training.data.readers import available_splits, read
+from twelve.bundle import sha256_of
+from twelve.errors import DataError
+from twelve.features.store import FeatureStore
+from twelve.image import ImageLimits
+from twelve.image import read as read_picture
+from twelve.regions.extractor import RegionExtractor, RegionSet
+
+Box = tuple[float, float, float, float]
+
+SHARD = 256
+"""Pictures of one shard: what a kill may cost."""
+
+STORE, NAMES = "features", "pictures.json"
+
+
+class Regions:
+    """The kept regions of a data root, by picture path."""
+
+    def __init__(self, store: FeatureStore, keys: Mapping[str, str]) -> None:
+        self._store = store
+        self._keys = keys
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open what `prepare` wrote.
+
+        Args:
+            folder: Of the run.
+
+        Raises:
+            DataError: There is none; says how to make it.
+        """
+        names = folder / NAMES
+        if not names.is_file():
+            raise DataError(f"{folder}: holds no features; run `python -m training features RECIPE` first")
+        return cls(FeatureStore.open(folder / STORE), json.loads(names.read_text(encoding="utf-8")))
+
+    def key(self, image: str) -> str:
+        """Give the hash by which a picture's entry goes; two names of one picture share it."""
+        return self._keys[image]
+
+    def __getitem__(self, image: str) -> RegionSet:
+        """Give a picture's entry."""
+        return self._store[self._keys[image]]
+
+
+def wanted(root: Path, tasks: Iterable[str]) -> dict[str, frozenset[Box]]:
+    """List every picture that the tasks' records show, with all boxes given for it as candidates.
+
+    Args:
+        root: The data root.
+        tasks: Names.
+
+    Returns:
+        Boxes by picture path.
+    """
+    boxes: dict[str, set[Box]] = defaultdict(set)
+    for name in tasks:
+        for split in available_splits(name, root):
+            for record in read(name, root, split):
+                for image in pictures_of(record):
+                    boxes[image].update(getattr(record, "boxes_px", ()))
+    return {image: frozenset(found) for image, found in boxes.items()}
+
+
+def pictures_of(record: object) -> Sequence[str]:
+    """Name the pictures of a record of any kind."""
+    images: Sequence[str] = getattr(record, "images", None) or (record.image,)  # type: ignore[attr-defined]
+    return images
+
+
+def keys_of(root: Path, images: Iterable[str]) -> dict[str, str]:
+    """Hash each picture file; names of one file on the disk are hashed once.
+
+    Args:
+        root: The data root.
+        images: Paths relative to it.
+
+    Returns:
+        sha256 of the file by path, in the order of paths.
+
+    Raises:
+        DataError: A file is not there.
+    """
+    by_file: dict[tuple[int, int], str] = {}
+    keys = {}
+    for image in sorted(images):
+        path = root / image
+        if not path.is_file():
+            raise DataError(
+                f"{path}: an annotation names this picture and it is not there; see docs/data.md for the layout"
+            )
+        status = path.stat()
+        file = (status.st_dev, status.st_ino)
+        if file not in by_file:
+            by_file[file] = sha256_of(path)
+        keys[image] = by_file[file]
+    return keys
+
+
+def prepare(
+    root: Path,
+    folder: Path,
+    tasks: Iterable[str],
+    extractor: RegionExtractor,
+    *,
+    on_total: Callable[[int], None],
+    on_progress: Callable[[int], None],
+) -> Regions:
+    """Find the regions of all pictures of a data root, and keep them. A run that was cut short goes on where it stopped.
+
+    Args:
+        root: The data root.
+        folder: Of the run.
+        tasks: Names of the tasks whose pictures are wanted.
+        extractor: Finds and describes regions.
+        on_total: Called with the number of distinct pictures.
+        on_progress: Called with the number of pictures done since the last call.
+
+    Returns:
+        The kept regions.
+
+    Raises:
+        DataError: The folder holds another detector's features, or a picture is missing.
+    """
+    boxes = wanted(root, tasks)
+    keys = keys_of(root, boxes)
+    jobs = _jobs(boxes, keys)
+    on_total(len(jobs))
+    store = _store(folder / STORE, extractor)
+    missing = [key for key in jobs if key not in store]
+    on_progress(len(jobs) - len(missing))
+    for start in range(0, len(missing), SHARD):
+        chunk = missing[start : start + SHARD]
+        store.append([(key, _regions(root / jobs[key][0], jobs[key][1], extractor)) for key in chunk])
+        on_progress(len(chunk))
+    store.close()
+    (folder / NAMES).write_text(json.dumps(keys, indent=0) + "\n", encoding="utf-8")
+    return Regions(store, keys)
+
+
+def _jobs(boxes: Mapping[str, frozenset[Box]], keys: Mapping[str, str]) -> dict[str, tuple[str, tuple[Box, ...]]]:
+    """Give each distinct picture one of its paths, and the boxes given under any of them."""
+    paths: dict[str, str] = {}
+    given: dict[str, set[Box]] = defaultdict(set)
+    for image, key in keys.items():
+        paths.setdefault(key, image)
+        given[key].update(boxes[image])
+    return {key: (path, tuple(sorted(given[key]))) for key, path in paths.items()}
+
+
+def _store(path: Path, extractor: RegionExtractor) -> FeatureStore:
+    if not path.exists():
+        return FeatureStore.create(path, feature_width=extractor.feature_width, detector_digest=extractor.digest)
+    store = FeatureStore.open(path)
+    if store.settings.detector_digest != extractor.digest:
+        raise DataError(f"{path}: holds another detector's features; remove it, or name another folder")
+    return store
+
+
+def _regions(path: Path, boxes: Sequence[Box], extractor: RegionExtractor) -> RegionSet:
+    picture = read_picture(path, limits=ImageLimits())
+    return extractor.extract(picture, torch.tensor(boxes) if boxes else None)

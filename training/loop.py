@@ -1,0 +1,162 @@
+"""The training loop: each task in turn gives a batch, and the model takes a step.
+
+Shapes: N rows · T tokens · R regions (global one first) · M items · A choices of an item.
+"""
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from training import checkpoint
+from training.config import Recipe
+from training.items import Item, Padded, TaskItems, padded
+from training.optim import optimiser
+from training.schedule import rate, round_robin
+from twelve.engines.engine import heads_of
+from twelve.heads.model import TwelveModel
+
+LOG = "log.jsonl"
+SMOOTH = 0.9
+"""Of the running losses that are shown."""
+
+
+class Progress(NamedTuple):
+    """What the progress bar shows.
+
+    Attributes:
+        round: Done so far.
+        losses: Running mean by task.
+        items_per_s: Since the last report.
+    """
+
+    round: int
+    losses: Mapping[str, float]
+    items_per_s: float
+
+
+class TrainedForward(nn.Module):
+    """One task's batch to its head's logits, one vector an item: what is trained, in one call."""
+
+    def __init__(self, model: TwelveModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, rows: Padded, head: str, items: int) -> Tensor:
+        """Run a batch.
+
+        Args:
+            rows: Of all items, in order.
+            head: That answers.
+            items: How many; each has as many rows as any other.
+
+        Returns:
+            [M, A] logits.
+        """
+        trunk, chosen = self.model.trunk, heads_of(self.model)[head]
+        text = trunk.encode_text(rows.token_ids, rows.text_mask, rows.task_tokens)
+        regions = trunk.encode_regions(rows.features, rows.locations, rows.region_mask)
+        states = trunk.fuse(text, rows.text_mask, regions, rows.region_mask)
+        logits: Tensor = chosen(chosen.arrange(getattr(states, chosen.reads)))
+        return logits.reshape(items, -1)
+
+
+def batch_loss(forward: TrainedForward, items: Sequence[Item], source: TaskItems) -> Tensor:
+    """Give one task's loss on a batch.
+
+    Args:
+        forward: Of the model.
+        items: Of one task.
+        source: Names the task.
+
+    Returns:
+        A scalar.
+    """
+    task = source.task
+    logits = forward(padded(items), task.head, len(items)).float()
+    choices = [task.choices(own, item.seen) for own, item in zip(logits, items, strict=True)]
+    targets = [task.target(item.labelled.target, item.seen) for item in items]
+    return task.loss(choices, targets)
+
+
+def train(
+    model: TwelveModel,
+    sources: Mapping[str, TaskItems],
+    recipe: Recipe,
+    out: Path,
+    *,
+    on_progress: Callable[[Progress], None],
+) -> None:
+    """Train a model; a run that was cut short goes on from its last checkpoint.
+
+    Args:
+        model: Fresh; a checkpoint's weights take its place where there is one.
+        sources: Items by task, in the recipe's order.
+        recipe: Rounds, batches, rates.
+        out: Folder for checkpoints and the log.
+        on_progress: Called every few rounds.
+    """
+    steps = optimiser(model, recipe.optim)
+    state = checkpoint.load(out, model, steps)
+    first = state.round if state else 0
+    accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=recipe.optim.precision)
+    forward, steps = accelerator.prepare(TrainedForward(model.train()), steps)
+    report = Report(out / LOG, first, on_progress)
+    for number, name in round_robin(list(sources), range(first, recipe.optim.rounds)):
+        share = recipe.tasks[name]
+        for group in steps.param_groups:
+            group["lr"] = recipe.optim.learning_rate * rate(
+                number, rounds=recipe.optim.rounds, warmup=recipe.optim.warmup
+            )
+        loss = batch_loss(forward, sources[name].batch(number * share.batch, share.batch), sources[name])
+        accelerator.backward(loss * share.loss_scale)
+        accelerator.clip_grad_norm_(forward.parameters(), recipe.optim.clip)
+        steps.step()
+        steps.zero_grad()
+        report.step(name, float(loss.detach()), share.batch)
+        if name != list(sources)[-1]:
+            continue
+        done = number + 1
+        if done % recipe.keep.log_every == 0 or done == recipe.optim.rounds:
+            report.show(done)
+        if done % recipe.keep.checkpoint_every == 0 or done == recipe.optim.rounds:
+            checkpoint.save(out, model, steps, checkpoint.State(done, recipe.as_dict(), report.figures()))
+
+
+class Report:
+    """Running losses and throughput, on the screen and as JSON lines."""
+
+    def __init__(self, path: Path, first: int, on_progress: Callable[[Progress], None]) -> None:
+        self._path = path
+        self._on_progress = on_progress
+        self._losses: dict[str, float] = {}
+        self._items = 0
+        self._since = time.monotonic()
+        self._counts: defaultdict[str, int] = defaultdict(int)
+        self._first = first
+
+    def step(self, task: str, loss: float, items: int) -> None:
+        """Take up one step."""
+        self._losses[task] = SMOOTH * self._losses.get(task, loss) + (1 - SMOOTH) * loss
+        self._items += items
+        self._counts[task] += items
+
+    def figures(self) -> dict[str, float]:
+        """Give the running losses."""
+        return {task: round(loss, 5) for task, loss in self._losses.items()}
+
+    def show(self, number: int) -> None:
+        """Report after a round."""
+        seconds = time.monotonic() - self._since
+        progress = Progress(number, self.figures(), self._items / max(seconds, 1e-9))
+        self._items, self._since = 0, time.monotonic()
+        line = {"round": number, "losses": progress.losses, "cpu_s": round(time.process_time(), 1)}
+        with self._path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+        self._on_progress(progress)
