@@ -27,7 +27,7 @@ class Profile:
 PROFILES: Final[Mapping[str, Profile]] = {
     profile.name: profile
     for profile in (
-        Profile("tiny", {"train": 32, "val": 8, "test": 12, "novel": 8}),
+        Profile("tiny", {"train": 36, "val": 24, "test": 30, "novel": 30}),
         Profile("default", {"train": 6000, "val": 500, "test": 1600, "novel": 800}),
         Profile("large", {"train": 60000, "val": 1500, "test": 3000, "novel": 1500}),
     )

@@ -150,7 +150,7 @@ def _topics(scenes: Sequence[Seen]) -> list[_Topic]:
     for look in looks + list(_colored_looks(split)):
         showing = [number for number, seen in enumerate(scenes) if look.matches(seen)]
         lacking = [number for number, seen in enumerate(scenes) if not look.matches(seen)]
-        if showing and len(lacking) >= PAIRS:
+        if showing and lacking and len(scenes) > 1:
             topics.append(_Topic(look, tuple(showing), tuple(lacking)))
     return topics
 

@@ -18,6 +18,8 @@ from .claims import Look
 from .seen import Seen
 
 Label = Literal["entailment", "neutral", "contradiction"]
+LABELS: Final[tuple[Label, ...]] = ("entailment", "neutral", "contradiction")
+DECIDED: Final[tuple[Label, ...]] = ("entailment", "contradiction")
 
 WEIGHTS: Final = {"definite": 0.34, "indefinite": 0.33, "existence": 0.33}
 
@@ -67,16 +69,18 @@ class Hypothesis:
 def hypotheses(scenes: Sequence[Scene], *, amount: int, rng: Random) -> list[Hypothesis]:
     """State so many things about the pictures of one split; fewer where they allow no more.
 
-    Sentences come in threes: one text, three pictures, three labels.
+    Sentences come in threes: one text, three pictures, three labels. A split so small that no picture leaves anything
+    open has them in twos.
     """
-    threes = {family: list(_threes(family, scenes, rng)) for family in WEIGHTS}
-    for listed in threes.values():
-        rng.shuffle(listed)
+    judged_looks = {family: list(_judged_looks(family, [Seen(scene) for scene in scenes])) for family in WEIGHTS}
+    groups = _groups(judged_looks, LABELS, rng)
+    if not any(groups.values()):
+        groups = _groups(judged_looks, DECIDED, rng)
     shares = Shares(WEIGHTS)
     stated: list[Hypothesis] = []
-    while len(stated) < amount and any(threes.values()):
-        family = next(family for family in shares.by_need() if threes[family])
-        stated += threes[family].pop()
+    while len(stated) < amount and any(groups.values()):
+        family = next(family for family in shares.by_need() if groups[family])
+        stated += groups[family].pop()
         shares.add(family)
     return stated
 
@@ -107,43 +111,48 @@ _JUDGES: Final[Mapping[str, Callable[[Look, Seen], Label | None]]] = {
 }
 
 
-def _threes(family: str, scenes: Sequence[Scene], rng: Random) -> Iterator[tuple[Hypothesis, ...]]:
-    """Put every sentence of a family to pictures of all three labels."""
-    seen = [Seen(scene) for scene in scenes]
-    novel = bool(scenes) and scenes[0].split == "novel"
-    for look in _LOOKS[family](novel):
-        judged_scenes: dict[Label | None, list[Seen]] = {"entailment": [], "neutral": [], "contradiction": []}
-        for one in seen:
-            judged_scenes.setdefault(_JUDGES[family](look, one), []).append(one)
-        for template in _TEMPLATES[family]:
-            yield from _worded(template, look, judged_scenes, rng)
+@dataclass(frozen=True)
+class _JudgedLook:
+    """Which pictures entail, leave open and contradict a statement about something that looks so."""
+
+    look: Look
+    scenes: Mapping[Label, Sequence[Seen]]
 
 
-def _worded(
-    template: str, look: Look, scenes: Mapping[Label | None, list[Seen]], rng: Random
-) -> Iterator[tuple[Hypothesis, ...]]:
+def _judged_looks(family: str, seen: Sequence[Seen]) -> Iterator[_JudgedLook]:
+    is_novel = bool(seen) and seen[0].scene.split == "novel"
+    for look in _LOOKS[family](is_novel):
+        labels = [_JUDGES[family](look, one) for one in seen]
+        scenes = {
+            wanted: [one for one, label in zip(seen, labels, strict=True) if label == wanted] for wanted in LABELS
+        }
+        yield _JudgedLook(look, scenes)
+
+
+def _groups(
+    judged_looks: Mapping[str, Sequence[_JudgedLook]], labels: Sequence[Label], rng: Random
+) -> dict[str, list[list[Hypothesis]]]:
+    """Put every sentence to one picture of each label, as often as there are pictures; by family, in random order."""
+    groups: dict[str, list[list[Hypothesis]]] = {}
+    for family, listed in judged_looks.items():
+        groups[family] = [
+            group for one in listed for template in _TEMPLATES[family] for group in _worded(template, one, labels, rng)
+        ]
+        rng.shuffle(groups[family])
+    return groups
+
+
+def _worded(template: str, judged_look: _JudgedLook, labels: Sequence[Label], rng: Random) -> list[list[Hypothesis]]:
+    look, scenes = judged_look.look, judged_look.scenes
     text = template.format(a_look=lexicon.a(look.words), noun=look.noun, color=look.color)
-    entailed, neutral, contradicted = scenes["entailment"], scenes["neutral"], scenes["contradiction"]
-    count = min(len(entailed), len(neutral), len(contradicted), MOST_PER_SENTENCE)
-    drawn = zip(
-        rng.sample(entailed, count),
-        rng.sample(neutral, count),
-        _hard_first(look, contradicted, count, rng),
-        strict=True,
-    )
-    for yes, perhaps, no in drawn:
-        yield (
-            Hypothesis(yes.scene, text, "entailment"),
-            Hypothesis(perhaps.scene, text, "neutral"),
-            Hypothesis(no.scene, text, "contradiction"),
-        )
+    count = min(MOST_PER_SENTENCE, *(len(scenes[label]) for label in labels))
+    drawn = {label: _hard_first(look, scenes[label], count, rng) for label in labels}
+    return [[Hypothesis(drawn[label][place].scene, text, label) for label in labels] for place in range(count)]
 
 
-def _hard_first(look: Look, contradicted: Sequence[Seen], count: int, rng: Random) -> list[Seen]:
-    """Draw pictures, some of them with such a thing in another colour."""
-    if look.color is None:
-        return rng.sample(contradicted, count)
-    mixed = rng.sample(contradicted, len(contradicted))
+def _hard_first(look: Look, scenes: Sequence[Seen], count: int, rng: Random) -> list[Seen]:
+    """Draw pictures; of those that contradict a colour, half show such a thing in another colour."""
+    mixed = rng.sample(scenes, len(scenes))
     mixed.sort(key=lambda seen: not Look(look.noun).matches(seen))
     wanted = round(count * HARD_RATE)
     return mixed[:wanted] + rng.sample(mixed[wanted:], count - wanted)
