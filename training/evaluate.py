@@ -46,7 +46,11 @@ class TaskScore:
 
 
 def evaluate(
-    model: TwelveModel, source: TaskItems, *, most: int = MOST_ITEMS, on_progress: Callable[[int], None] = lambda done: None
+    model: TwelveModel,
+    source: TaskItems,
+    *,
+    most: int = MOST_ITEMS,
+    on_progress: Callable[[int], None] = lambda done: None,
 ) -> TaskScore:
     """Ask a model a task's items.
 

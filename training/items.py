@@ -173,7 +173,8 @@ class TaskItems:
         *,
         encoder: TextEncoder,
         answers: AnswerList,
-        seed: str,
+        seed: int,
+        split: str,
         most_tokens: int,
     ) -> None:
         self.task = task
@@ -183,6 +184,7 @@ class TaskItems:
         self._answers = answers
         self._most_tokens = min(task.most_tokens, most_tokens)
         self._seed = seed
+        self._split = split
         self._gallery = Gallery([image for record in records for image in pictures_of(record)], shelf)
         self._texts: dict[str, Text] = {}
         self._orders: dict[int, list[int]] = {}
@@ -223,7 +225,8 @@ class TaskItems:
             shelf,
             encoder=encoder,
             answers=answers.get(task.head, AnswerList()),
-            seed=f"{seed}/{name}/{split}",
+            seed=seed,
+            split=split,
             most_tokens=most_tokens,
         )
 
@@ -251,7 +254,7 @@ class TaskItems:
             The item.
         """
         record = self.records[place]
-        draw = SeededDraw(self._gallery, random.Random(f"{self._seed}/{serial}"))
+        draw = SeededDraw(self._gallery, seeded(self._seed, self.task.name, self._split, serial))
         labelled = self.task.labelled(record, draw)
         prompt: Prompt = self.task.rows(labelled.request)
         keys = [image.key for image in prompt.images if isinstance(image, StoredImage)]
@@ -265,7 +268,7 @@ class TaskItems:
         epoch, place = divmod(serial, len(self.records))
         if epoch not in self._orders:
             order = list(range(len(self.records)))
-            random.Random(f"{self._seed}/order/{epoch}").shuffle(order)
+            seeded(self._seed, self.task.name, self._split, f"order {epoch}").shuffle(order)
             self._orders = {epoch: order}
         return self._orders[epoch][place]
 
@@ -273,6 +276,11 @@ class TaskItems:
         if text not in self._texts:
             self._texts[text] = Text(self._encoder.encode(text, most=self._most_tokens), self.task.token)
         return self._texts[text]
+
+
+def seeded(seed: int, task: str, split: str, serial: int | str) -> random.Random:
+    """Give the source of what is drawn for one item; equal arguments draw equally, on any machine."""
+    return random.Random(f"{seed}/{task}/{split}/{serial}")
 
 
 def padded(items: Sequence[Item]) -> Padded:

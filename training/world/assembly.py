@@ -5,7 +5,6 @@ was cut off can be told from somebody else's files and done again.
 """
 
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -65,12 +64,11 @@ def assemble(
     claim(out_dir, identity)
     sketches = plan_world(profile, seed, processes=processes, on_progress=stage("Planning scenes", _scenes(profile)))
     drawn = stage("Drawing pictures", len(sketches))
-    pool = render_pictures(sketches, out_dir, processes=processes, on_progress=drawn)
+    render_pictures(sketches, out_dir, processes=processes, on_progress=drawn)
     scenes = [sketch.scene for sketch in sketches]
     write_scenes(out_dir / SCENES_FILE, scenes)
     corpus = Corpus.deal(scenes, seed=seed, amounts=AMOUNTS[profile.name])
     _write_words(out_dir, corpus, stage)
-    shutil.rmtree(pool)
     write_json(out_dir / WORLD_FILE, {**asdict(identity), "counts": _counts(scenes)})
     (out_dir / PARTIAL_FILE).unlink()
     return Counter(scene.split for scene in scenes)

@@ -23,7 +23,7 @@ def picture_names(corpus: Corpus) -> Iterator[tuple[str, Scene]]:
 
 
 def link_pictures(root: Path, shown: Shown, on_progress: Callable[[int], None]) -> None:
-    """Show the pictures of the pool under these names; the pool may be removed then."""
+    """Show the pictures of the pool under these names; the pool stays, for the detector learns from its scenes."""
     for path, scene in shown:
         link(pool_picture(root, scene.id), root / path)
         on_progress(1)

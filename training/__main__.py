@@ -1,0 +1,198 @@
+"""`python -m training`: from nothing to a bundle."""
+
+import json
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read once, when torch loads OpenMP: waiting threads must not spin
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from training import detector as detectors
+from training import pipeline, requests
+from training.config import Recipe
+from training.data.command import app as data_app
+from training.evaluate import MOST_ITEMS, table
+from training.loop import Progress as Rounds
+from training.world.command import world
+from twelve.errors import DataError, StartupError
+
+app = typer.Typer(no_args_is_help=True, help="Make the small world, train the model, measure it, write a bundle.")
+app.command()(world)
+app.add_typer(data_app, name="data")
+console = Console(stderr=True)
+
+RecipePath = Annotated[
+    Path, typer.Argument(exists=True, dir_okay=False, help="A recipe, such as training/recipes/small.toml.")
+]
+Seed = Annotated[int | None, typer.Option(help="In place of the recipe's own.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the run, in place of the recipe's own.")]
+Blind = Annotated[bool, typer.Option("--blind", help="Train the blind twin: features and locations zeroed.")]
+
+
+@app.command()
+def detector(recipe: RecipePath, seed: Seed = None, out: Out = None) -> None:
+    """Train the region extractor on the world's scenes."""
+    chosen = Recipe.load(recipe, seed=seed, out=out)
+    pipeline.begin(chosen)
+    folder = chosen.run.out / pipeline.DETECTOR
+    report = detectors.train(chosen.run.data, folder, detectors.DetectorRecipe(**chosen.detector), seed=chosen.run.seed)
+    typer.echo(json.dumps(report))
+
+
+@app.command()
+def features(recipe: RecipePath, seed: Seed = None, out: Out = None) -> None:
+    """Find the regions of every picture that the recipe's tasks show."""
+    chosen = Recipe.load(recipe, seed=seed, out=out)
+    with bar("regions") as (on_total, on_progress):
+        pipeline.features(chosen, on_total=on_total, on_progress=on_progress)
+
+
+@app.command()
+def run(recipe: RecipePath, seed: Seed = None, out: Out = None, blind: Blind = False) -> None:
+    """Train the model by round robin over the recipe's tasks; goes on from its last checkpoint."""
+    chosen = Recipe.load(recipe, seed=seed, out=out)
+    with rounds_bar(chosen.optim.rounds) as on_rounds:
+        pipeline.run(chosen, blind=blind, on_progress=on_rounds)
+
+
+@app.command()
+def evaluate(
+    recipe: RecipePath,
+    seed: Seed = None,
+    out: Out = None,
+    most: Annotated[int, typer.Option(help="Items of one task and split.")] = MOST_ITEMS,
+) -> None:
+    """Measure the model on every task, beside chance, its blind twin where there is one, and novel compositions."""
+    chosen = Recipe.load(recipe, seed=seed, out=out)
+    scores = {}
+    wanted = [("model", "test", False), ("novel", "novel", False), ("blind", "test", True)]
+    for column, split, blind in wanted:
+        try:
+            model = pipeline.trained(chosen, blind=blind)
+        except DataError as error:
+            if not blind:
+                raise
+            console.print(f"no blind model: {error.message}")
+            continue
+        with bar(column) as (on_total, on_progress):
+            scores[column] = pipeline.score(
+                chosen, model, split, blind=blind, most=most, on_total=on_total, on_progress=on_progress
+            )
+    (chosen.run.out / pipeline.SCORES).write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
+    typer.echo(table(scores))
+
+
+@app.command()
+def bundle(
+    recipe: RecipePath,
+    seed: Seed = None,
+    out: Out = None,
+    to: Annotated[Path | None, typer.Option(help="The bundle's folder; default is `bundle` in the run's.")] = None,
+) -> None:
+    """Write the trained model as a bundle, with the scores that `evaluate` measured."""
+    chosen = Recipe.load(recipe, seed=seed, out=out)
+    measured = chosen.run.out / pipeline.SCORES
+    scores = json.loads(measured.read_text(encoding="utf-8")) if measured.is_file() else {}
+    made = pipeline.bundle(chosen, to or chosen.run.out / pipeline.BUNDLE, scores=scores)
+    for name, entry in made.manifest.files.items():
+        typer.echo(f"{entry['sha256']}  {name}  {entry['bytes']:,}")
+
+
+@app.command(name="all")
+def everything(recipe: RecipePath, seed: Seed = None, out: Out = None, with_blind: bool = False) -> None:
+    """Do whatever is still to be done: world, detector, features, model, scores, bundle."""
+    chosen = Recipe.load(recipe, seed=seed, out=out)
+    stages: list[tuple[str, Callable[[], None]]] = []
+    if chosen.world is not None and not (chosen.run.data / "world.json").is_file():
+        made = chosen.world
+        stages.append(("world", lambda: world(out=chosen.run.data, profile=made.profile, seed=made.seed)))
+    if not (chosen.run.out / pipeline.DETECTOR / "detector.safetensors").is_file():
+        stages.append(("detector", lambda: detector(recipe, seed, out)))
+    stages.append(("features", lambda: features(recipe, seed, out)))
+    stages.append(("model", lambda: run(recipe, seed, out)))
+    if with_blind:
+        stages.append(("blind model", lambda: run(recipe, seed, out, blind=True)))
+    stages.append(("scores", lambda: evaluate(recipe, seed, out)))
+    stages.append(("bundle", lambda: bundle(recipe, seed, out)))
+    for name, stage in stages:
+        since = pipeline.cpu_s()
+        stage()
+        console.print(f"[bold]{name}[/]: {(pipeline.cpu_s() - since) / 60:.1f} CPU-minutes")
+
+
+@app.command(name="requests")
+def write_requests(
+    recipe: RecipePath,
+    to: Annotated[Path, typer.Option(help="The JSON-lines file to write.")],
+    split: str = "test",
+    items: Annotated[int, typer.Option(help="Of all tasks together.")] = 500,
+    seed: Seed = None,
+    out: Out = None,
+) -> None:
+    """Write test items as contract requests, pictures in base64: what export and benchmarks ask."""
+    chosen = Recipe.load(recipe, seed=seed, out=out)
+    count = requests.write(chosen, split, items, to)
+    typer.echo(f"{to}: {count:,} requests")
+
+
+@contextmanager
+def bar(name: str) -> Iterator[tuple[Callable[[int], None], Callable[[int], None]]]:
+    """Show a progress bar whose total comes later."""
+    with _progress() as progress:
+        task = progress.add_task(name, total=None, note="")
+        yield (
+            lambda total: progress.update(task, total=total),
+            lambda done: progress.update(task, advance=done),
+        )
+
+
+@contextmanager
+def rounds_bar(total: int) -> Iterator[Callable[[Rounds], None]]:
+    """Show a progress bar of rounds with losses and throughput."""
+    with _progress() as progress:
+        task = progress.add_task("rounds", total=total, note="")
+
+        def show(rounds: Rounds) -> None:
+            losses = " ".join(f"{name} {loss:.2f}" for name, loss in rounds.losses.items())
+            progress.update(task, completed=rounds.round, note=f"{rounds.items_per_s:.0f} items/s  {losses}")
+
+        yield show
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description:<12}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+def main() -> None:
+    """Run the command; an error of ours is a sentence and an exit code."""
+    try:
+        app()
+    except (DataError, StartupError) as error:
+        console.print(f"[red]{error.code}[/]: {error.message}")
+        raise SystemExit(error.exit_code) from error
+
+
+if __name__ == "__main__":
+    main()

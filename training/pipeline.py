@@ -1,0 +1,208 @@
+"""The stages of a run, each resumable: features, model, bundle, scores. `python -m training all` runs them in order.
+
+RUN.out/
+  detector/       detector.json, detector.safetensors
+  features/       regions of every picture
+  pictures.json   picture path -> key of its regions
+  answers/        vocabularies of the answer heads
+  checkpoint/     the model so far; blind/checkpoint/ the blind model
+  log.jsonl       losses by round
+  bundle/         what is served
+  scores.json     every task's metric
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training import bundling, checkpoint
+from training.config import Recipe
+from training.data import answers as answer_lists
+from training.data.readers import available_splits, read
+from training.evaluate import MOST_ITEMS, evaluate
+from training.features import Regions, prepare
+from training.items import PictureShelf, TaskItems
+from training.loop import Progress, train
+from twelve.bundle import DETECTOR_WEIGHTS, Bundle
+from twelve.errors import ConfigInvalid, DataError
+from twelve.heads.model import TwelveModel
+from twelve.model.config import ModelConfig
+from twelve.regions.local import DetectorExtractor
+from twelve.tasks.base import AnswerList
+from twelve.text import TextEncoder
+
+DETECTOR, BLIND, BUNDLE, SCORES, ANSWERS = "detector", "blind", "bundle", "scores.json", "answers"
+
+PRESETS: Mapping[str, Callable[..., ModelConfig]] = {"small": ModelConfig.small, "tiny": ModelConfig.tiny}
+"""Models that a recipe may name; each takes the sizes of its answer lists and features."""
+
+CANONICAL: Mapping[str, tuple[tuple[str, ...], Callable[[str], str]]] = {
+    "vqa": (("vqa-v2", "vg-qa"), answer_lists.normalise_answer),
+    "gqa": (("gqa",), str),
+}
+"""By head: whose answers it lists, and what makes two answers one."""
+
+
+def begin(recipe: Recipe) -> None:
+    """Bind threads and seed."""
+    torch.set_num_threads(recipe.run.threads)
+    torch.manual_seed(recipe.run.seed)
+    recipe.run.out.mkdir(parents=True, exist_ok=True)
+
+
+def extractor(recipe: Recipe) -> DetectorExtractor:
+    """Load the run's detector.
+
+    Raises:
+        DataError: There is none yet.
+    """
+    folder = recipe.run.out / DETECTOR
+    if not (folder / DETECTOR_WEIGHTS).is_file():
+        raise DataError(f"{folder}: holds no detector; run `python -m training detector RECIPE` first")
+    return DetectorExtractor.load(folder)
+
+
+def features(recipe: Recipe, *, on_total: Callable[[int], None], on_progress: Callable[[int], None]) -> Regions:
+    """Find and keep the regions of all pictures of the recipe's tasks; see `training.features.prepare`."""
+    begin(recipe)
+    return prepare(
+        recipe.run.data, recipe.run.out, recipe.tasks, extractor(recipe), on_total=on_total, on_progress=on_progress
+    )
+
+
+def vocabularies(recipe: Recipe) -> dict[str, AnswerList]:
+    """Build the answer lists from the training annotations, once; later calls read them."""
+    folder = recipe.run.out / ANSWERS
+    folder.mkdir(parents=True, exist_ok=True)
+    for head, (tasks, canonical) in CANONICAL.items():
+        if not (folder / f"{head}.json").is_file():
+            questions = [one for task in tasks if task in recipe.tasks for one in read(task, recipe.run.data, "train")]
+            built = answer_lists.build(questions, minimum_count=recipe.model.minimum_answer_count, canonical=canonical)
+            answer_lists.save(built, folder / f"{head}.json")
+    return {head: answer_lists.load(folder / f"{head}.json") for head in CANONICAL}
+
+
+def new_model(recipe: Recipe, lists: Mapping[str, AnswerList]) -> TwelveModel:
+    """Build the recipe's model with new weights.
+
+    Raises:
+        ConfigInvalid: There is no such preset, or an answer list is empty.
+    """
+    if recipe.model.preset not in PRESETS:
+        raise ConfigInvalid(f"[model] preset {recipe.model.preset!r}; there are {', '.join(PRESETS)}")
+    sizes = {f"{head}_labels": len(listed.answers) for head, listed in lists.items()}
+    if not all(sizes.values()):
+        raise ConfigInvalid(f"[model] minimum_answer_count leaves an empty answer list: {sizes}; lower it")
+    torch.manual_seed(recipe.run.seed)
+    width = extractor(recipe).feature_width
+    return TwelveModel(PRESETS[recipe.model.preset](**sizes, feature_width=width))
+
+
+def items(recipe: Recipe, shelf: PictureShelf, name: str, split: str, config: ModelConfig) -> TaskItems:
+    """Read a task's items of one split."""
+    return TaskItems.read(
+        name,
+        recipe.run.data,
+        split,
+        shelf,
+        encoder=TextEncoder.load(recipe.model.vocabulary),
+        answers=vocabularies(recipe),
+        seed=recipe.run.seed,
+        most_tokens=config.max_position_embeddings,
+    )
+
+
+def run(recipe: Recipe, *, blind: bool, on_progress: Callable[[Progress], None]) -> TwelveModel:
+    """Train the model, or its blind twin: the same recipe with features and locations zeroed.
+
+    Args:
+        recipe: Whose features are prepared.
+        blind: Whether pictures are shown.
+        on_progress: Called every few rounds.
+
+    Returns:
+        The trained model.
+    """
+    begin(recipe)
+    model = new_model(recipe, vocabularies(recipe))
+    shelf = PictureShelf(Regions.open(recipe.run.out), blind=blind)
+    sources = {name: items(recipe, shelf, name, "train", model.config) for name in recipe.tasks}
+    out = recipe.run.out / BLIND if blind else recipe.run.out
+    out.mkdir(parents=True, exist_ok=True)
+    train(model, sources, recipe, out, on_progress=on_progress)
+    return model.eval()
+
+
+def bundle(recipe: Recipe, folder: Path, *, scores: Mapping[str, Any] | None = None) -> Bundle:
+    """Write the run's model as a bundle.
+
+    Raises:
+        DataError: The run has not ended.
+    """
+    model = trained(recipe, blind=False)
+    notes = {
+        "trained_on": "the small world: generated pictures; it knows nothing of real photographs",
+        "recipe": recipe.as_dict(),
+    }
+    return bundling.write(
+        folder,
+        model,
+        name=recipe.run.name,
+        version=recipe.run.version,
+        tasks=list(recipe.tasks),
+        detector=recipe.run.out / DETECTOR,
+        vocabulary=recipe.model.vocabulary,
+        answers=vocabularies(recipe),
+        scores=scores or {},
+        notes=notes,
+    )
+
+
+def trained(recipe: Recipe, *, blind: bool) -> TwelveModel:
+    """Load a finished run's model.
+
+    Raises:
+        DataError: The run has not begun or not ended.
+    """
+    out = recipe.run.out / BLIND if blind else recipe.run.out
+    state = out / checkpoint.FOLDER / checkpoint.STATE
+    done = json.loads(state.read_text(encoding="utf-8"))["round"] if state.is_file() else 0
+    if done < recipe.optim.rounds:
+        raise DataError(
+            f"{out}: has run {done} of {recipe.optim.rounds} rounds; run `python -m training run RECIPE` on"
+        )
+    return TwelveModel.load(out / checkpoint.FOLDER / checkpoint.MODEL)
+
+
+def score(
+    recipe: Recipe,
+    model: TwelveModel,
+    split: str,
+    *,
+    blind: bool = False,
+    most: int = MOST_ITEMS,
+    on_total: Callable[[int], None] = lambda total: None,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> dict[str, dict[str, Any]]:
+    """Evaluate a model on a split of every task that has one.
+
+    Returns:
+        By task, as `TaskScore.as_dict` gives it.
+    """
+    begin(recipe)
+    shelf = PictureShelf(Regions.open(recipe.run.out), blind=blind)
+    names = [name for name in recipe.tasks if split in available_splits(name, recipe.run.data)]
+    sources = {name: items(recipe, shelf, name, split, model.config) for name in names}
+    on_total(sum(min(most, len(source)) for source in sources.values()))
+    return {
+        name: evaluate(model, source, most=most, on_progress=on_progress).as_dict() for name, source in sources.items()
+    }
+
+
+def cpu_s() -> float:
+    """Give the CPU-seconds of this process and its ended children."""
+    return sum(os.times()[:4])
