@@ -1,8 +1,8 @@
 """Regions of a data root's pictures, found once and kept: what training and evaluation read in place of pictures.
 
-Data sets show one picture under many names (Visual7W's pictures are Visual Genome's, NLVR2's come in many pairs), so the
-store goes by the hash of the file. A picture's entry holds its detected regions and, after them, every box that some task
-gives as a candidate.
+Data sets show one picture under many names (Visual7W's pictures are Visual Genome's, NLVR2's come in many pairs), so
+the store goes by the hash of the file. A picture's entry holds its detected regions and, after them, every box that
+some task gives as a candidate.
 """
 
 import json
@@ -123,7 +123,7 @@ def prepare(
     on_total: Callable[[int], None],
     on_progress: Callable[[int], None],
 ) -> Regions:
-    """Find the regions of all pictures of a data root, and keep them. A run that was cut short goes on where it stopped.
+    """Find and keep the regions of all pictures of a data root; a run that was cut short goes on where it stopped.
 
     Args:
         root: The data root.

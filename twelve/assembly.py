@@ -1,7 +1,7 @@
 """From a bundle to the parts of a service: the only place that knows them all."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -36,7 +36,7 @@ class Settings:
 
     Attributes:
         engine: "onnxruntime", "torchscript" or "eager".
-        graphs: Folder of the exported graphs; None = `build/<name of the bundle's folder>`. The eager engine needs none.
+        graphs: Folder of the exported graphs; None = `build/<name of the bundle's folder>`. Eager needs none.
         threads: Most threads of one run.
         cache: Folder of pictures seen, shared by workers; None keeps them in memory.
         limits: Of pictures.
@@ -47,7 +47,7 @@ class Settings:
     graphs: Path | None = None
     threads: int = 1
     cache: Path | None = None
-    limits: ImageLimits = ImageLimits()
+    limits: ImageLimits = field(default_factory=ImageLimits)
     rows_per_pass: int = 1
 
 
@@ -129,8 +129,9 @@ def knowledge_of(bundle: Bundle, config: ModelConfig) -> Knowledge:
     answers = {head: AnswerList(bundle.answers(head)) for head in lengths}
     for head, expected in lengths.items():
         if len(answers[head].answers) != expected:
+            listed = len(answers[head].answers)
             raise ConfigInvalid(
-                f"{bundle.path}: answers/{head}.json lists {len(answers[head].answers)} answers, the head has {expected} outputs"
+                f"{bundle.path}: answers/{head}.json lists {listed} answers, the head has {expected} outputs"
             )
     model = ModelName(name=bundle.manifest.name, version=bundle.manifest.version)
     return Knowledge(model, frozenset(bundle.manifest.tasks), answers, config.max_position_embeddings)

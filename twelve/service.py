@@ -18,9 +18,9 @@ from torch import Tensor
 
 from twelve.assembly import Parts, Settings, assemble
 from twelve.batch import BatchBuilder, Span, Text, Visual, plan, visual
-from twelve.engines.engine import Engine, RowStates
+from twelve.engines.engine import RowStates
 from twelve.errors import EngineFailed, InvalidField, OutOfMemory, TaskNotInCheckpoint, TwelveError
-from twelve.pictures import Attached, BatchDesk, PictureDesk, Slot
+from twelve.pictures import Attached, BatchDesk, Slot
 from twelve.schema import Answer
 from twelve.tasks.base import AnswerList, Prompt, Seen
 from twelve.tasks.registry import AnyTask
@@ -318,7 +318,7 @@ def _attempt(stage: Callable[[In], Out], item: In) -> Out | TwelveError:
 
 
 def picture_paths(asked: Asked, count: int) -> tuple[str, ...]:
-    """Name a request's pictures as the contract does: `image`, or `images[0]`, `images[1]`, …"""
+    """Name a request's pictures as the contract does: `image`, or `images[0]`, `images[1]` and so on."""
     if "images" in asked.task.request.model_fields:
         return tuple(f"images[{place}]" for place in range(count))
     return ("image",)

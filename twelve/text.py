@@ -27,11 +27,9 @@ class TextEncoder:
         missing = [token for token in (CLS, SEP, UNK, PAD) if token not in vocabulary]
         if missing:
             raise ConfigInvalid(f"vocab.txt: lacks {missing}; use the vocabulary the model was trained with")
-        self._tokenizer = Tokenizer(
-            WordPiece(vocabulary, unk_token=UNK, max_input_chars_per_word=LONGEST_WORD)  # type: ignore[call-arg]
-        )
-        self._tokenizer.normalizer = BertNormalizer(lowercase=True)  # type: ignore[assignment]
-        self._tokenizer.pre_tokenizer = BertPreTokenizer()  # type: ignore[assignment]
+        self._tokenizer = Tokenizer(WordPiece(vocabulary, unk_token=UNK, max_input_chars_per_word=LONGEST_WORD))
+        self._tokenizer.normalizer = BertNormalizer(lowercase=True)
+        self._tokenizer.pre_tokenizer = BertPreTokenizer()
         self._cls, self._sep = vocabulary[CLS], vocabulary[SEP]
 
     @classmethod

@@ -1,6 +1,7 @@
 """Bodies in, replies out: what a web server hands over, as requests and JSON. Knows no web server.
 
-A JSON body and a form carry the same names; in a form a picture is a file part and a field that is no text is JSON text.
+A JSON body and a form carry the same names; in a form a picture is a file part, and a field that is no text is JSON
+text.
 """
 
 import json

@@ -1,11 +1,12 @@
+# ruff: noqa: E501  (the table of bad requests reads best one a line)
 import base64
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from tests.bundles import FEATURE_WIDTH, make_tiny_bundle, picture
 
+from tests.bundles import FEATURE_WIDTH, make_tiny_bundle, picture
 from twelve.assembly import Settings
 from twelve.service import Service
 from twelve.tasks import TASKS
@@ -59,7 +60,10 @@ def test_each_task_answers_its_own_example(service: Service, name: str) -> None:
 
 def test_a_mixed_batch_answers_as_each_alone_in_any_order_beside_bad_neighbours(service: Service) -> None:
     calls = [call(example(name, seed=3)) for name in TASKS]
-    poison = [call({"task": "nlvr2", "statement": "x", "images": [encoded(1)]}), call({"task": "vqa-v2", "image": "%%"})]
+    poison = [
+        call({"task": "nlvr2", "statement": "x", "images": [encoded(1)]}),
+        call({"task": "vqa-v2", "image": "%%"}),
+    ]
     alone = [body(service.answer_calls([one])[0]) for one in calls]
     mixed = service.answer_calls([poison[0], *reversed(calls), poison[1]])
     assert [reply.status for reply in mixed] == [422, *[200] * len(calls), 422]
@@ -96,7 +100,11 @@ def brought(boxes: list[list[float]], seed: int = 0) -> dict[str, object]:
 @pytest.mark.parametrize("name", TASKS)
 def test_each_task_answers_from_regions_brought_along(service: Service, name: str) -> None:
     task = TASKS[name]
-    boxes = [*task.example([None] * task.pictures_in_example).get("boxes", []), [5.0, 5.0, 50.0, 60.0], [9.0, 9.0, 300.0, 200.0]]
+    boxes = [
+        *task.example([None] * task.pictures_in_example).get("boxes", []),
+        [5.0, 5.0, 50.0, 60.0],
+        [9.0, 9.0, 300.0, 200.0],
+    ]
     fields = task.example([brought(boxes, seed) for seed in range(task.pictures_in_example)])
     reply = service.answer_calls([call({"task": name, **fields})])[0]
     assert reply.status == 200, reply.body
@@ -104,7 +112,11 @@ def test_each_task_answers_from_regions_brought_along(service: Service, name: st
 
 
 def test_a_candidate_must_be_one_of_the_brought_boxes(service: Service) -> None:
-    fields = {"task": "visual7w", "question": "Which?", "image": brought([[0.0, 0.0, 9.0, 9.0], [20.0, 20.0, 40.0, 40.0]])}
+    fields = {
+        "task": "visual7w",
+        "question": "Which?",
+        "image": brought([[0.0, 0.0, 9.0, 9.0], [20.0, 20.0, 40.0, 40.0]]),
+    }
     right = service.answer_calls([call({**fields, "boxes": [[0.5, 0.5, 9.5, 9.0], [20.0, 20.0, 40.0, 40.0]]})])[0]
     wrong = service.answer_calls([call({**fields, "boxes": [[0.0, 0.0, 9.0, 9.0], [22.0, 20.0, 40.0, 40.0]]})])[0]
     assert right.status == 200

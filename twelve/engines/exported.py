@@ -52,10 +52,10 @@ class Exported:
         """
         file = path / EXPORT_FILE
         if not file.is_file():
-            raise BundleMissing(f"{path} holds no exported graphs; run `python -m export all BUNDLE`, or use the eager engine")
+            raise BundleMissing(f"{path} holds no exported graphs; run `python -m export all BUNDLE`, or use eager")
         values = json.loads(file.read_text(encoding="utf-8"))
         if values.get("format") != FORMAT:
-            raise ConfigInvalid(f"{file}: format {values.get('format')!r}, this version reads format {FORMAT}; export again")
+            raise ConfigInvalid(f"{file}: format {values.get('format')!r}, this version reads {FORMAT}; export again")
         if values["bundle"] != bundle:
             raise ConfigInvalid(f"{file}: was exported from another bundle; run `python -m export all BUNDLE` again")
         return cls(path, values["bundle"], values["graphs"])
@@ -72,7 +72,7 @@ class Exported:
             raise ConfigInvalid(f"{self.path}: graph '{graph}' was not exported as {kind}; export it again")
         path = self.path / entry["file"]
         if not path.is_file() or sha256_of(path) != entry["sha256"]:
-            raise ChecksumMismatch(f"{path}: is not the file that was exported; run `python -m export all BUNDLE` again")
+            raise ChecksumMismatch(f"{path}: is not the file that was exported; run `python -m export all` again")
         return path
 
     def runtime(self, graph: str, kind: str, *, threads: int) -> Runtime:

@@ -1,7 +1,7 @@
 """The four graphs: which module, which inputs and outputs, which dimensions vary. Export and eager engine read this.
 
-Shapes: N rows · L word pieces · T tokens (task token included) · R regions (global one first) · D text width · V image width
-        F feature width · B fused width · M items of a head.
+Shapes: N rows · L word pieces · T tokens (task token included) · R regions (global one first) · D text width
+        V image width · F feature width · B fused width · M items of a head.
 """
 
 from collections.abc import Mapping

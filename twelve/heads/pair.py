@@ -1,9 +1,11 @@
-"""Is the statement true of this pair of pictures? (12-in-1, section 3.1, NLVR2.)
+"""Is the statement true of this pair of pictures?
+
+Source: 12-in-1, section 3.1, NLVR2.
 
 Shapes: N rows, two an item · M items · B fused width.
 """
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from twelve.heads.base import Head, mlp
 from twelve.model.config import ModelConfig
@@ -15,8 +17,8 @@ FALSE, TRUE = 0, 1
 class PairHead(Head):
     """A two-layer classifier over both pictures' fused states, joined.
 
-    Differs: an item's two rows come by span. The published code pairs neighbours whenever the batch is even, and answers
-    from another head when it is odd.
+    Differs: an item's two rows come by span. The published code pairs neighbours whenever the batch is even, and
+    answers from another head when it is odd.
     """
 
     name = "pair"

@@ -1,7 +1,7 @@
 """Attention: within a stream, and between the two (ViLBERT, arXiv:1908.02265, Fig. 2b).
 
-Shapes: N rows · Q queries · K keys · T tokens (task token included) · R regions (global one first) · H heads · E head width.
-        D text width · V image width · B co-attention width.
+Shapes: N rows · Q queries · K keys · T tokens (task token included) · R regions (global one first) · H heads
+        E head width · D text width · V image width · B co-attention width.
 Masks: bool [N, K], True = may be attended.
 """
 

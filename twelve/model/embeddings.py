@@ -1,6 +1,7 @@
 """What enters the streams: word pieces with a task token, regions with their locations.
 
-Shapes: N rows · L word pieces · T tokens (L, and 1 where there is a task token) · R regions · D text width · V image width · F features.
+Shapes: N rows · L word pieces · T tokens (L, and 1 where there is a task token) · R regions
+        D text width · V image width · F features.
 """
 
 import torch
@@ -14,8 +15,8 @@ from twelve.model.config import ModelConfig
 class TextEmbedding(nn.Module):
     """Words, positions and segments summed; the task token inserted after [CLS].
 
-    Source: 12-in-1, section 3.2, and the published `BertEmbeddings`: the task row gets neither position nor segment, and
-    the words keep the positions that they had without it.
+    Source: 12-in-1, section 3.2, and the published `BertEmbeddings`: the task row gets neither position nor segment,
+    and the words keep the positions that they had without it.
     Differs: the word table may be narrower than the stream (`embedding_size`) and is then projected up.
     """
 

@@ -91,7 +91,8 @@ class CoLayered(NamedTuple):
 class CoLayer(nn.Module):
     """Co-attention, then each stream's own residual and feed-forward block.
 
-    Source: 12-in-1's `BertConnectionLayer`. Differs: its `q_dense1` and `q_dense2`, never used there, do not exist here.
+    Source: 12-in-1's `BertConnectionLayer`.
+    Differs: its `q_dense1` and `q_dense2`, never used there, do not exist here.
     """
 
     def __init__(self, config: ModelConfig) -> None:

@@ -1,7 +1,7 @@
 """The trunk: two streams and what joins them, cut where one stream alone can be computed once and kept.
 
-Shapes: N rows · L word pieces · T tokens (task token included) · R regions (global one first) · D text width · V image width
-        B co-attention width.
+Shapes: N rows · L word pieces · T tokens (task token included) · R regions (global one first) · D text width
+        V image width · B co-attention width.
 Masks: bool, True = may be attended.
 """
 
@@ -49,8 +49,8 @@ class Trunk(nn.Module):
     """Text and visual stream with co-attention between them.
 
     `encode_text` and `encode_regions` do what needs no other stream; `fuse` does the rest. The order of layers is the
-    published one: before each co-attention, the text layers up to its text id and the visual layers up to its visual id;
-    after the last, what remains.
+    published one: before each co-attention, the text layers up to its text id and the visual layers up to its visual
+    id; after the last, what remains.
     """
 
     def __init__(self, config: ModelConfig) -> None:

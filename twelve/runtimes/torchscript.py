@@ -23,7 +23,7 @@ class TorchScriptRuntime:
         """Load a file whose hash the caller has checked."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch 2.13 deprecates TorchScript; it still works
-            module = torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+            module = torch.jit.load(str(path), map_location="cpu")
         return cls(module.eval(), inputs=inputs, outputs=outputs)
 
     def run(self, **inputs: Tensor) -> dict[str, Tensor]:

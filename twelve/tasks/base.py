@@ -1,6 +1,6 @@
-"""What every task is. The server, the trainer, the evaluator and the documents all read tasks through this.
+"""What every task is: the server, the trainer, the evaluator and the documents all read tasks through this.
 
-Shapes: R regions of a picture (detected ones, then given ones; the global region is not among them) · A choices of a request.
+Shapes: R regions of a picture (detected ones, then given ones, the global region left out) · A choices of a request.
 """
 
 from abc import ABC, abstractmethod

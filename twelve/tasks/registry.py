@@ -46,7 +46,8 @@ def table(tasks: Iterable[AnyTask]) -> Mapping[str, AnyTask]:
         for key in (task.name, *task.aliases, task.token):
             if key in taken:
                 raise TokenClash(
-                    f"task '{task.name}' claims {key!r}, which task '{taken[key]}' has; new tokens start at {FIRST_NEW_TOKEN}"
+                    f"task '{task.name}' claims {key!r}, which task '{taken[key]}' has; "
+                    f"new tokens start at {FIRST_NEW_TOKEN}"
                 )
             taken[key] = task.name
     return {task.name: task for task in ordered}
