@@ -11,10 +11,9 @@ python=${PYTHON:-python3}
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
 
 install() {
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check \
         --constraint requirements/constraints.txt "$@"
 }
 echo "Setting up $venv (about 2 GB, once)"
 install setuptools wheel # the library is built here, in this environment, not in one that pip fetches
 install --no-build-isolation --editable '.[serve,train,export,dev]'
-"$venv/bin/python" -m pip check >/dev/null

@@ -147,7 +147,7 @@ class Recipe:
             keep=_section(Keep, values, "keep", path),
             detector=values.get("detector", {}),
         )
-        changes = {"seed": recipe.run.seed if seed is None else seed, "out": out or recipe.run.out}
+        changes: dict[str, Any] = {"seed": recipe.run.seed if seed is None else seed, "out": out or recipe.run.out}
         return dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, **changes))
 
     def as_dict(self) -> dict[str, Any]:

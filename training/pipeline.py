@@ -33,6 +33,8 @@ from twelve.heads.model import TwelveModel
 from twelve.model.config import ModelConfig
 from twelve.regions.local import DetectorExtractor
 from twelve.tasks.base import AnswerList
+from twelve.tasks.kinds.normalise import normalise_answer
+from twelve.tasks.records import AnsweredQuestion
 from twelve.text import TextEncoder
 
 DETECTOR, BLIND, BUNDLE, SCORES, ANSWERS = "detector", "blind", "bundle", "scores.json", "answers"
@@ -41,7 +43,7 @@ PRESETS: Mapping[str, Callable[..., ModelConfig]] = {"small": ModelConfig.small,
 """Models that a recipe may name; each takes the sizes of its answer lists and features."""
 
 CANONICAL: Mapping[str, tuple[tuple[str, ...], Callable[[str], str]]] = {
-    "vqa": (("vqa-v2", "vg-qa"), answer_lists.normalise_answer),
+    "vqa": (("vqa-v2", "vg-qa"), normalise_answer),
     "gqa": (("gqa",), str),
 }
 """By head: whose answers it lists, and what makes two answers one."""
@@ -80,8 +82,9 @@ def vocabularies(recipe: Recipe) -> dict[str, AnswerList]:
     folder.mkdir(parents=True, exist_ok=True)
     for head, (tasks, canonical) in CANONICAL.items():
         if not (folder / f"{head}.json").is_file():
-            questions = [one for task in tasks if task in recipe.tasks for one in read(task, recipe.run.data, "train")]
-            built = answer_lists.build(questions, minimum_count=recipe.model.minimum_answer_count, canonical=canonical)
+            records = (one for task in tasks if task in recipe.tasks for one in read(task, recipe.run.data, "train"))
+            asked = [one for one in records if isinstance(one, AnsweredQuestion)]
+            built = answer_lists.build(asked, minimum_count=recipe.model.minimum_answer_count, canonical=canonical)
             answer_lists.save(built, folder / f"{head}.json")
     return {head: answer_lists.load(folder / f"{head}.json") for head in CANONICAL}
 

@@ -124,6 +124,11 @@ def test_an_unknown_entry_of_the_configuration_is_refused(tmp_path: Path) -> Non
         DetectorConfig.read(path)
 
 
+def test_more_regions_than_proposals_are_refused() -> None:
+    with pytest.raises(ConfigInvalid, match="proposals 4, max_regions 6: each must be at least the next"):
+        replace(TINY, proposals=4)
+
+
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
     with pytest.raises(BundleMissing, match=r"detector\.json: there is no such file"):
         Detector.load(tmp_path)

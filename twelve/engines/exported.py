@@ -70,7 +70,7 @@ class Exported:
         entry = self.graphs.get(graph, {}).get(kind)
         if entry is None:
             raise ConfigInvalid(f"{self.path}: graph '{graph}' was not exported as {kind}; export it again")
-        path = self.path / entry["file"]
+        path = self.path / str(entry["file"])
         if not path.is_file() or sha256_of(path) != entry["sha256"]:
             raise ChecksumMismatch(f"{path}: is not the file that was exported; run `python -m export all` again")
         return path

@@ -112,7 +112,8 @@ class SelfAttention(nn.Module):
         gate = None
         if self.gate is not None and text is not None:
             gate = 1 + torch.sigmoid(self.gate(text))[:, None]  # [N, 1, width]
-        return attend(*self.project(states, gate), mask, self.dropout)
+        query, key, value = self.project(states, gate)
+        return attend(query, key, value, mask, self.dropout)
 
 
 class CoAttended(NamedTuple):

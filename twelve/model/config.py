@@ -197,7 +197,7 @@ class ModelConfig:
         unknown = sorted(set(values) - known - IGNORED_KEYS)
         if unknown:
             raise ConfigInvalid(f"config.json: unknown keys {unknown}; known are {sorted(known)}")
-        chosen = {
+        chosen: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in known
         }
         return cls(**chosen)

@@ -57,6 +57,14 @@ class DetectorConfig:
     long_side: int = 256
     least_side: int = 64
 
+    def __post_init__(self) -> None:
+        """Refuse selections that cannot shrink from step to step."""
+        if not self.candidates >= self.proposals >= self.max_regions >= 1:
+            raise ConfigInvalid(
+                f"candidates {self.candidates}, proposals {self.proposals}, max_regions {self.max_regions}: "
+                "each must be at least the next, and the last at least 1"
+            )
+
     @classmethod
     def small(cls, class_names: Sequence[str]) -> Self:
         """Give the preset of the small world."""

@@ -43,7 +43,8 @@ def table(tasks: Iterable[AnyTask]) -> Mapping[str, AnyTask]:
     ordered = sorted(tasks, key=lambda task: task.token)
     taken: dict[str | int, str] = {}
     for task in ordered:
-        for key in (task.name, *task.aliases, task.token):
+        keys: tuple[str | int, ...] = (task.name, *task.aliases, task.token)
+        for key in keys:
             if key in taken:
                 raise TokenClash(
                     f"task '{task.name}' claims {key!r}, which task '{taken[key]}' has; "

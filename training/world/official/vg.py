@@ -44,6 +44,7 @@ _ANSWERS: Final[Mapping[str, Callable[[str], str]]] = {
     "group": lexicon.a,
     "who": lexicon.a,
     "relation": lexicon.a,
+    "outermost": lexicon.a,
     "place": lexicon.at,
     "side": "on the {}".format,
     "light": {"day": "during the day", "night": "at night"}.__getitem__,

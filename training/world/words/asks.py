@@ -5,7 +5,7 @@ whatever the picture ("color|car"): with it one can balance answers, and find th
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -14,6 +14,7 @@ from .seen import OPPOSITE, Seen, Side
 
 YES_NO: Final = ("yes", "no")
 COUNTS: Final = ("0", "1", "2", "3", "4")
+COLORED_COUNTS: Final = ("0", "1", "2")
 LEFT_RIGHT: Final[tuple[Side, Side]] = ("left", "right")
 SIZES: Final = ("small", "large")
 
@@ -300,19 +301,25 @@ def _lights(seen: Seen, rng: Random) -> Iterator[Ask]:
 
 def _sides(seen: Seen, rng: Random) -> Iterator[Ask]:
     for index in range(len(seen.things)):
-        kind, side = seen.kind(index), seen.side(index)
-        if side is None or seen.kinds[kind] > 1:
+        kind, side, color = seen.kind(index), seen.side(index), seen.colors[index]
+        if side is None:
             continue
-        select = _select(kind, (index,))
-        yield Ask(
-            "side",
-            f"side|{kind}",
-            {"thing": kind},
-            side,
-            LEFT_RIGHT,
-            about=(index,),
-            program=(select, Step("choose hposition", "left|right", (0,))),
-        )
+        if seen.kinds[kind] == 1:
+            yield _ask_for_side(kind, side, index)
+        if color is not None and seen.of_color(color, kind) == [index]:
+            yield replace(_ask_for_side(f"{color} {kind}", side, index), pairs=((kind, color),))
+
+
+def _ask_for_side(name: str, side: Side, index: int) -> Ask:
+    return Ask(
+        "side",
+        f"side|{name}",
+        {"thing": name},
+        side,
+        LEFT_RIGHT,
+        about=(index,),
+        program=(_select(name, (index,)), Step("choose hposition", "left|right", (0,))),
+    )
 
 
 def _sizes(seen: Seen, rng: Random) -> Iterator[Ask]:
@@ -348,6 +355,52 @@ def _counts(seen: Seen, rng: Random) -> Iterator[Ask]:
             about=things,
             program=(_select(noun, things), Step("count", "", (0,))),
         )
+
+
+def _colored_counts(seen: Seen, rng: Random) -> Iterator[Ask]:
+    """Count the things of a kind in a colour, where the kind is in the picture."""
+    for kind in seen.kinds if not seen.is_night else ():
+        for color in lexicon.COLORS if lexicon.is_paintable(kind) else ():
+            things = tuple(seen.of_color(color, kind))
+            if str(len(things)) not in COLORED_COUNTS:
+                continue
+            yield Ask(
+                "count colored",
+                f"count colored|{color} {kind}",
+                {"things": f"{color} {lexicon.plural(kind)}"},
+                str(len(things)),
+                COLORED_COUNTS,
+                about=things,
+                pairs=((kind, color),),
+                program=(
+                    _select(kind, tuple(seen.of_kind(kind))),
+                    Step("filter color", color, (0,), things),
+                    Step("count", "", (1,)),
+                ),
+            )
+
+
+def _outermost(seen: Seen, rng: Random) -> Iterator[Ask]:
+    """Ask what is furthest to a side, and what colour it has."""
+    everything = tuple(range(len(seen.things)))
+    for side in LEFT_RIGHT:
+        index = seen.extreme(side, everything)
+        if index is None:
+            continue
+        color = seen.colors[index]
+        found = (_select("object", everything), Step("filter hposition", f"{side}most", (0,), (index,)))
+        answers = {"outermost": ("name", seen.kind(index)), "outermost color": ("color", color)}
+        for family, (attribute, answer) in answers.items():
+            if answer is not None:
+                yield Ask(
+                    family,
+                    f"{family}|{side}",
+                    {"side": side},
+                    answer,
+                    about=(index,),
+                    pairs=_pairs(seen, index),
+                    program=(*found, Step("query", attribute, (1,))),
+                )
 
 
 def _relations(seen: Seen, rng: Random) -> Iterator[Ask]:
@@ -486,6 +539,8 @@ _FAMILIES: Final = (
     _sides,
     _sizes,
     _counts,
+    _colored_counts,
+    _outermost,
     _relations,
     _relation_checks,
     _relation_choices,

@@ -97,16 +97,32 @@ _GQA_TEMPLATES: Final[Templates] = {
 }
 
 _VG_TEMPLATES: Final[Templates] = {
-    "color": ("What color is the {thing}?", "What is the color of the {thing}?", "What color is this {thing}?"),
-    "kind": ("What is {color}?", "What is the {color} thing?", "What object is {color}?"),
-    "group": ("What {group} is shown?", "What kind of {group} is in the photo?", "What {group} can be seen?"),
-    "who": ("Who is in the photo?", "Who is shown?", "Who can be seen?"),
-    "place": ("Where was this photo taken?", "Where is this scene?", "Where are the things?"),
+    "color": (
+        "What color is the {thing}?",
+        "What is the color of the {thing}?",
+        "What color does the {thing} have?",
+        "What is the {thing}'s color?",
+    ),
+    "kind": ("What is {color}?", "What is the {color} thing?", "What object is {color}?", "What thing is {color}?"),
+    "group": (
+        "What {group} is shown?",
+        "What kind of {group} is in the photo?",
+        "What {group} can be seen?",
+        "What is the {group}?",
+    ),
+    "who": ("Who is in the photo?", "Who is shown?", "Who can be seen?", "Who is here?"),
+    "place": ("Where was this photo taken?", "Where is this scene?", "Where are the things?", "Where are we?"),
     "light": ("When was this photo taken?", "What time of day is it?"),
-    "side": ("Where is the {thing}?", "Where in the photo is the {thing}?"),
+    "side": ("Where is the {thing}?", "Where in the photo is the {thing}?", "Where can the {thing} be seen?"),
     "count": ("How many {things} are there?", "How many {things} are in the photo?", "How many {things} are shown?"),
+    "count colored": ("How many {things} are there?", "How many {things} are in the photo?"),
+    "outermost": ("What is the {side}most thing?", "What is furthest to the {side}?"),
+    "outermost color": ("What color is the {side}most thing?", "What is the color of the {side}most thing?"),
     "relation": ("What is {relation} the {anchor}?", "What can be seen {relation} the {anchor}?"),
-    "relation color": ("What color is the thing {relation} the {anchor}?",),
+    "relation color": (
+        "What color is the thing {relation} the {anchor}?",
+        "What is the color of the thing {relation} the {anchor}?",
+    ),
 }
 
 VQA: Final = Style(
@@ -158,15 +174,18 @@ GQA: Final = Style(
 VG: Final = Style(
     _VG_TEMPLATES,
     {
-        "color": 0.33,
-        "kind": 0.16,
+        "color": 0.31,
+        "kind": 0.15,
         "group": 0.08,
         "who": 0.05,
         "place": 0.09,
         "light": 0.02,
         "side": 0.09,
-        "count": 0.08,
-        "relation": 0.05,
-        "relation color": 0.05,
+        "count": 0.07,
+        "count colored": 0.05,
+        "outermost": 0.04,
+        "outermost color": 0.04,
+        "relation": 0.03,
+        "relation color": 0.03,
     },
 )

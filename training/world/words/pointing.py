@@ -46,8 +46,12 @@ _TEMPLATES: Final = {
         "Which object is the {noun}?",
         "Which one is the {noun}?",
     ),
-    "side": ("Which {noun} is on the {side}?", "Which is the {noun} on the {side}?"),
-    "order": ("Which is the {side}most {noun}?", "Which {noun} is {side}most?"),
+    "side": ("Which {noun} is on the {side}?", "Which is the {noun} on the {side}?", "Which one is the {side} {noun}?"),
+    "order": (
+        "Which is the {side}most {noun}?",
+        "Which {noun} is {side}most?",
+        "Which {noun} is furthest to the {side}?",
+    ),
     "relation": (
         "Which thing is {relation} the {anchor}?",
         "Which object is {relation} the {anchor}?",

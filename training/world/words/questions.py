@@ -15,7 +15,7 @@ from .phrasing import Style
 from .quota import quotas
 from .seen import Seen
 
-USES: Final = 3
+USES: Final = 4
 """The same thing is asked about a picture at most so many times, in other words."""
 
 PAIRS_PER_TWIN: Final = 2
