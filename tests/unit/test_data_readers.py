@@ -12,7 +12,6 @@ from training.data import READERS, Fault, available_splits, read
 from training.data.entities import Phrase, linked_captions, parse
 from training.data.faults import refuse
 from training.data.karpathy import _SPLITS as KARPATHY_SPLITS
-from training.data.vg import plain_answer
 from twelve.errors import DataError
 from twelve.tasks.records import (
     AnsweredQuestion,
@@ -157,7 +156,7 @@ def test_gqa_testdev_is_the_test_split(root):
     assert available_splits("gqa", root) == ("test",)
 
 
-def test_visual_genome_answers_lose_stop_case_and_article(root):
+def test_visual_genome_answers_are_normalised_as_vqa_answers_are(root):
     records = list(read("vg-qa", root, "val"))
 
     assert records[0] == AnsweredQuestion(
@@ -165,22 +164,27 @@ def test_visual_genome_answers_lose_stop_case_and_article(root):
     )
     assert [record.answers[0] for record in records] == [
         "sailboats",
-        "in a room",
+        "in room",
         "purple",
         "glass",
         "teddy bear",
-        "in a home office",
+        "in home office",
         "on floor",
         "empty",
     ]
 
 
-@pytest.mark.parametrize(
-    ("answer", "plain"),
-    [("The cat.", "cat"), ("An owl", "owl"), ("A.", "a"), (" Two . ", "two"), ("...", ""), ("Theatre.", "theatre")],
-)
-def test_a_free_answer_becomes_plain(answer, plain):
-    assert plain_answer(answer) == plain
+def test_a_free_answer_of_articles_and_marks_only_is_no_answer(root):
+    damage(root / VG, [0, "qas", 0, "answer"], "The.")
+
+    assert first(root, "vg-qa", "val").answers == ()
+
+
+def test_visual_genome_answers_are_found_in_the_published_answer_list(root):
+    published = json.loads((root / "vqa_label2ans_3129.json").read_text())
+    damage(root / VG, [0, "qas", 0, "answer"], "To get to the other side.")
+
+    assert first(root, "vg-qa", "val").answers[0] in published
 
 
 def test_visual_genome_pictures_are_looked_for_in_both_archives(root):

@@ -3,7 +3,6 @@
 Files: vg/question_answers.json; vg/splits.json may deal its pictures out to splits, else the published rule does.
 """
 
-import re
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from training.data.entries import Entry
 from training.data.faults import Fault, OnFault, each, ignore
 from training.data.pictures import GenomePictures
 from training.data.streams import Element, entries, stream
+from twelve.tasks.kinds.normalise import normalise_answer
 from twelve.tasks.records import AnsweredQuestion
 
 VAL_QUESTIONS = 5_000
@@ -20,14 +20,17 @@ VAL_QUESTIONS = 5_000
 _FILE = "vg/question_answers.json"
 _SPLITS_FILE = "vg/splits.json"
 _SPLITS = ("train", "val", "test", "novel")
-_LEADING_ARTICLE = re.compile(r"^(?:a|an|the)\s+(?=\S)")
 
 Belongs = Callable[[int, int], bool]
 """Whether a question, by its picture's id and its own, is in a split."""
 
 
 class VgQaReader:
-    """Reads Visual Genome QA; each question has one answer, as `plain_answer` gives it."""
+    """Reads Visual Genome QA; each question has one answer, as VQAv2's answer list would have it.
+
+    Annotators wrote freely ("On the left.", "A teddy bear."). The list that the data set is answered from holds
+    normalised texts ("on left", "teddy bear"), so that only normalised answers are found in it.
+    """
 
     expects = f"{_FILE} (and perhaps {_SPLITS_FILE})"
 
@@ -47,11 +50,6 @@ class VgQaReader:
         return each(lambda question: _record(question, belongs, pictures), _questions(root, on_fault), on_fault)
 
 
-def plain_answer(answer: str) -> str:
-    """Give an answer as the answer list has it: "A teddy bear." is "teddy bear"."""
-    return _LEADING_ARTICLE.sub("", answer.strip().rstrip(".").strip().lower())
-
-
 def _questions(root: Path, on_fault: OnFault) -> Iterator[Entry]:
     for questions in each(lambda picture: picture.entries("qas"), entries(root, _FILE), on_fault):
         yield from questions
@@ -61,7 +59,7 @@ def _record(question: Entry, belongs: Belongs, pictures: GenomePictures) -> Answ
     image_id, question_id = question.natural("image_id"), question.natural("qa_id")
     if not belongs(image_id, question_id):
         return None
-    answer = plain_answer(question.text("answer"))
+    answer = normalise_answer(question.text("answer"))
     return AnsweredQuestion(
         id=str(question_id),
         image=pictures.path(str(image_id)),
