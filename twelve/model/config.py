@@ -152,6 +152,7 @@ class ModelConfig:
             attention_probs_dropout_prob=0.0,
             v_hidden_dropout_prob=0.0,
             v_attention_probs_dropout_prob=0.0,
+            initializer_range=0.05,  # 0.02 suits a width of 768; a spread of about 0.7 / sqrt(width) suits any
             vqa_labels=vqa_labels,
             gqa_labels=gqa_labels,
         )

@@ -32,6 +32,11 @@ class TextEmbedding(nn.Module):
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout = dropout_of(config.hidden_dropout_prob)
 
+    def initialise_widening(self) -> None:
+        """Let a factorised table's words come out as wide as positions and segments, not fainter."""
+        if isinstance(self.widen, nn.Linear):
+            nn.init.normal_(self.widen.weight, std=self.widen.in_features**-0.5)
+
     def forward(self, token_ids: Tensor, task_tokens: Tensor, segments: Tensor | None = None) -> Tensor:
         """Embed.
 

@@ -67,6 +67,7 @@ class Trunk(nn.Module):
         self.text_alone = config.t_biattention_id[0] if config.t_biattention_id else config.num_hidden_layers
         self.regions_alone = _layers_without_text(config)
         self.apply(self._initialise)
+        self.text_embedding.initialise_widening()
 
     def encode_text(
         self, token_ids: Tensor, text_mask: Tensor, task_tokens: Tensor, segments: Tensor | None = None
