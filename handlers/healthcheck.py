@@ -1,0 +1,111 @@
+"""Whether the server is really ready: `python -m handlers.healthcheck`, exit code 0 or 1. For Docker and for probes.
+
+TorchServe's `/ping` says "Healthy" before the model is loaded, while its worker dies again and again, and with no
+worker at all. So the workers are counted by the management API, and a small request is answered.
+"""
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import typer
+
+MODEL = "twelve"
+CONFIG = "config.properties"
+SELF_TEST = Path("model_store/twelve-model/self-test.json")
+EVERYWHERE, HERE = "//0.0.0.0:", "//127.0.0.1:"
+
+
+class NotReady(Exception):
+    """The server does not answer yet, or no longer; says what is missing."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a server answers.
+
+    Attributes:
+        inference: Address of the predictions.
+        management: Address of the management API.
+        self_test: A request that it can answer, as JSON.
+    """
+
+    inference: str
+    management: str
+    self_test: bytes
+
+    @classmethod
+    def of(cls, run_dir: Path) -> Self:
+        """Read from a server's run directory where it answers.
+
+        Raises:
+            NotReady: No server was started there.
+        """
+        try:
+            lines = (run_dir / CONFIG).read_text(encoding="utf-8").splitlines()
+            values = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+            inference = values["inference_address"].replace(EVERYWHERE, HERE)
+            return cls(inference, values["management_address"], (run_dir / SELF_TEST).read_bytes())
+        except FileNotFoundError as error:
+            raise NotReady(f"no server was started in {run_dir}: {error.filename} is missing") from error
+
+    def check(self, *, timeout_s: float) -> None:
+        """Ask for the workers, then for an answer.
+
+        Args:
+            timeout_s: For each of the two.
+
+        Raises:
+            NotReady: A worker is missing, or there is no answer.
+        """
+        try:
+            self._check_workers(timeout_s)
+            ask(self.inference, self.self_test, timeout_s=timeout_s)
+        except urllib.error.HTTPError as error:
+            raise NotReady(f"{error.url} answers {error.code}: {error.read(500).decode(errors='replace')}") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise NotReady(f"the server does not answer: {error}") from error
+
+    def _check_workers(self, timeout_s: float) -> None:
+        with urllib.request.urlopen(f"{self.management}/models/{MODEL}", timeout=timeout_s) as reply:
+            model = json.load(reply)[0]
+        states = [worker["status"] for worker in model["workers"]]
+        if len(states) < max(1, model["minWorkers"]) or set(states) != {"READY"}:
+            raise NotReady(f"{states.count('READY')} of {max(1, model['minWorkers'])} workers are ready")
+
+
+def ask(address: str, request: bytes, *, timeout_s: float) -> dict[str, Any]:
+    """Ask for a prediction.
+
+    Args:
+        address: Of the predictions.
+        request: JSON.
+        timeout_s: For the answer.
+
+    Returns:
+        The answer.
+    """
+    url, headers = f"{address}/predictions/{MODEL}", {"Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, request, headers), timeout=timeout_s) as reply:
+        answer: dict[str, Any] = json.load(reply)
+    return answer
+
+
+def main(
+    run_dir: Annotated[Path, typer.Option(envvar="RUN_DIR", help="The server's run directory.")],
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds for each of the two questions.")] = 10,
+) -> None:
+    """Say whether the server is ready."""
+    try:
+        Server.of(run_dir).check(timeout_s=timeout)
+    except NotReady as error:
+        typer.echo(f"not ready: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+if __name__ == "__main__":
+    typer.run(main)

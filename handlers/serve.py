@@ -1,0 +1,243 @@
+"""The server from one command: `python -m handlers.serve`, which is what `make serve` runs.
+
+Exports the bundle's graphs where that is still to be done, starts TorchServe and the metrics exporter, waits until a
+request has really been answered, says how to ask, and stops everything that it started on Ctrl-C or SIGTERM.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from handlers import exporter
+from handlers.java import find_java
+from handlers.torchserve import (
+    HERE,
+    ROOT,
+    Ports,
+    RunDirectory,
+    ServerDied,
+    running,
+    tail,
+    wait_ready,
+    write_config,
+)
+from twelve.bundle import Bundle
+from twelve.errors import StartupError
+
+BUILD = Path("build")
+"""As `twelve.assembly` has it, whose import would cost this small process all of torch."""
+
+EAGER = "eager"
+
+EXAMPLES = """\
+The server is ready. One question of each group:
+
+# what is in this picture
+curl -s {url} -F task=vqa-v2 -F question='What color is the car?' -F image=@{pictures}/street.jpg
+
+# which picture does this sentence describe
+curl -s {url} -F task=coco-retrieval -F caption='A red car on a street.' \\
+    -F image_0=@{pictures}/street.jpg -F image_1=@{pictures}/beach.jpg
+
+# where in the picture is it
+curl -s {url} -F task=refcoco -F expression='the red car' -F image=@{pictures}/street.jpg
+
+# is this statement true of it
+curl -s {url} -F task=snli-ve -F statement='The car is red.' -F image=@{pictures}/street.jpg
+
+Metrics for Prometheus: http://{host}:{exporter}/metrics   Log: {log}   Ctrl-C stops."""
+PICTURES = ROOT / "docs" / "pictures"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What to serve and how.
+
+    Attributes:
+        bundle: Folder of the bundle.
+        engine: What runs the graphs.
+        workers: Processes, each with the whole model.
+        threads: Of each worker.
+        host: Where predictions and metrics are listened for; all else listens on this machine alone.
+        ports: To listen on.
+        run: Where the server writes.
+        console: Whether TorchServe's log also goes to the terminal.
+    """
+
+    bundle: Path
+    engine: str
+    workers: int
+    threads: int
+    host: str
+    ports: Ports
+    run: RunDirectory
+    console: bool
+
+
+def serve(wish: Wish) -> None:
+    """Serve until a signal comes.
+
+    Args:
+        wish: What and how.
+
+    Raises:
+        StartupError: Something is not fit to be served.
+        ServerDied: TorchServe ended by itself.
+    """
+    bundle = Bundle.open(wish.bundle)
+    bundle.verify()
+    java = find_java(os.environ)
+    wish.ports.check_free(wish.host)
+    export(bundle, wish)
+    write_config(wish.run, wish.ports, wish.host)
+    exporter.empty(wish.run.metrics)
+    with ExitStack() as started:
+        started.callback(exporter.start(wish.run.metrics, host=wish.host, port=wish.ports.exporter))
+        server = started.enter_context(running(java, wish.run, threads=wish.threads, console=wish.console))
+        started.callback(ignore_signals)  # runs first: nothing interrupts the stopping of the two above
+        wait_ready(server, wish.run)
+        say_how_to_ask(wish)
+        code = server.wait()
+        raise ServerDied(f"TorchServe ended with exit code {code}\n{tail(wish.run)}", code or 1)
+
+
+def export(bundle: Bundle, wish: Wish) -> None:
+    """Bring the bundle's graphs and the model directory up to date, in processes of their own: they need torch.
+
+    Args:
+        bundle: To serve.
+        wish: How.
+
+    Raises:
+        ServerDied: The export failed; it has said why.
+    """
+    graphs = BUILD / bundle.path.resolve().name
+    if wish.engine != EAGER and not is_exported(bundle, graphs):
+        print(f"Exporting {bundle.path} to {graphs}", flush=True)
+        _python("-m", "export", "all", str(bundle.path))
+    _python(
+        *("-m", "export.archive", str(bundle.path)),
+        *("--graphs", str(graphs), "--out", str(wish.run.model_store), "--cache", str(wish.run.cache)),
+        *("--engine", wish.engine, "--workers", str(wish.workers), "--threads", str(wish.threads)),
+    )
+
+
+def is_exported(bundle: Bundle, graphs: Path) -> bool:
+    """Say whether a folder holds the graphs of this very bundle.
+
+    Args:
+        bundle: To serve.
+        graphs: The folder.
+
+    Returns:
+        Whether its `export.json` names the bundle's digest.
+    """
+    try:
+        values = json.loads((graphs / "export.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return bool(values.get("bundle") == bundle.digest())
+
+
+def say_how_to_ask(wish: Wish) -> None:
+    """Print a command line for each of the four groups."""
+    host = HERE if wish.host == "0.0.0.0" else wish.host
+    url = f"http://{host}:{wish.ports.inference}/predictions/twelve"
+    pictures = os.path.relpath(PICTURES)
+    log = wish.run.logs / "server.log"
+    print(EXAMPLES.format(url=url, pictures=pictures, host=host, exporter=wish.ports.exporter, log=log), flush=True)
+
+
+@contextmanager
+def signals_interrupt() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the program in order, also where a shell had it ignore Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("Stopped.", flush=True)
+
+
+def ignore_signals() -> None:
+    """From now on, be deaf to what would interrupt."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _python(*arguments: str) -> None:
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, *arguments], env={**os.environ, "PYTHONPATH": path}, check=False, stdout=sys.stderr
+    )
+    if done.returncode:
+        raise ServerDied(f"`python {' '.join(arguments)}` failed", done.returncode)
+
+
+def main(
+    bundle: Annotated[Path, typer.Option(envvar="BUNDLE", help="Folder of the bundle.")] = ROOT
+    / "model_store"
+    / "small",
+    port: Annotated[int, typer.Option(envvar="PORT", help="Of predictions. The ports below follow it.")] = 8080,
+    management_port: Annotated[int | None, typer.Option(envvar="MANAGEMENT_PORT", help="PORT + 1 if absent.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(envvar="METRICS_PORT", help="PORT + 2 if absent.")] = None,
+    exporter_port: Annotated[int | None, typer.Option(envvar="EXPORTER_PORT", help="PORT + 3 if absent.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(envvar="GRPC_PORT", help="PORT + 4 if absent.")] = None,
+    grpc_management_port: Annotated[
+        int | None, typer.Option(envvar="GRPC_MANAGEMENT_PORT", help="PORT + 5 if absent.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Where predictions and metrics are listened for.")] = HERE,
+    engine: Annotated[str, typer.Option(envvar="ENGINE", help="onnxruntime, torchscript or eager.")] = "onnxruntime",
+    workers: Annotated[int, typer.Option(envvar="WORKERS", min=1, help="Processes, each with the whole model.")] = 1,
+    threads: Annotated[
+        int | None, typer.Option(envvar="THREADS", min=1, help="Of each worker; absent, cores / workers.")
+    ] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(envvar="RUN_DIR", help="Where it writes; build/serve-PORT if absent.")
+    ] = None,
+    foreground: Annotated[bool, typer.Option(help="Copy TorchServe's log to the terminal.")] = False,
+) -> None:
+    """Serve a bundle with TorchServe until Ctrl-C."""
+    chosen = (management_port, metrics_port, exporter_port, grpc_port, grpc_management_port)
+    following = (own or port + place for place, own in enumerate(chosen, start=1))
+    wish = Wish(
+        bundle=bundle,
+        engine=engine,
+        workers=workers,
+        threads=threads or max(1, cores() // workers),
+        host=host,
+        ports=Ports(port, *following),
+        run=RunDirectory((run_dir or BUILD / f"serve-{port}").resolve()),
+        console=foreground,
+    )
+    with signals_interrupt():
+        try:
+            serve(wish)
+        except StartupError as error:
+            typer.echo(f"serve: {error.message}", err=True)
+            raise typer.Exit(StartupError.exit_code) from error
+        except ServerDied as error:
+            typer.echo(f"serve: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+
+
+def cores() -> int:
+    """Count the processors that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+if __name__ == "__main__":
+    typer.run(main)
