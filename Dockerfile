@@ -42,13 +42,17 @@ RUN python3 -m export all model_store/small
 FROM python AS serve
 COPY --from=library /opt/venv /opt/venv
 COPY handlers handlers
+COPY export export
+COPY ops/log4j2.xml ops/log4j2.xml
 COPY config.properties ./
-COPY --from=exported /app/model_store model_store
+COPY model_store/small model_store/small
 COPY --from=exported /app/build build
+ENV RUN_DIR=/var/lib/twelve
+RUN install --directory --owner=twelve "$RUN_DIR"
 USER twelve
 EXPOSE 8080 8083
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python3", "-m", "handlers.healthcheck"]
-ENTRYPOINT ["python3", "-m", "handlers.serve", "--host", "0.0.0.0"]
+HEALTHCHECK --interval=15s --timeout=25s --start-period=120s CMD ["python3", "-m", "handlers.healthcheck"]
+ENTRYPOINT ["python3", "-m", "handlers.serve", "--host", "0.0.0.0", "--foreground"]
 
 FROM library AS train
 RUN pip install --no-build-isolation '.[train]'

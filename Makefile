@@ -21,8 +21,8 @@ $(READY): pyproject.toml requirements/constraints.txt
 	@PYTHON="$(PYTHON)" sh ops/setup.sh $(VENV)
 	@touch $@
 
-serve: $(READY) ## Serve BUNDLE on PORT (8080); Ctrl-C stops
-	@$(BIN)/python -m handlers.serve --bundle $(BUNDLE) $(if $(PORT),--port $(PORT))
+serve: $(READY) ## Serve BUNDLE on PORT (8080) with WORKERS and an ENGINE; Ctrl-C stops
+	@$(BIN)/python -m handlers.serve --bundle $(BUNDLE)
 
 test: $(READY) ## Run the unit and integration tests
 	@$(BIN)/pytest -m "not edge"
@@ -53,14 +53,14 @@ format: $(READY) ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 
-train-small: $(READY) ## Make the default bundle from nothing (hours on two cores)
-	@$(BIN)/python -m training small
+train-small: $(READY) ## Make the default bundle from nothing in runs/small (about an hour and a half on two cores)
+	@$(BIN)/python -m training all training/recipes/small.toml $(if $(BLIND),--with-blind) $(if $(SEED),--seed $(SEED) --out runs/small-seed-$(SEED))
 
 export: $(READY) ## Write BUNDLE's graphs and server directory to build/
 	@$(BIN)/python -m export all $(BUNDLE)
 
-image-check: ## Build the Dockerfile, start the server in it and ask it (as root, on Debian)
-	@bash ops/image_check.sh
+image-check: $(READY) ## Build the Dockerfile, start the server in it and ask it (as root, on Debian)
+	@$(BIN)/python -m ops.image_check
 
 clean: ## Remove what was built; keeps .venv
 	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
