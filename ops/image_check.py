@@ -1,7 +1,7 @@
 """Build the Dockerfile for real, start the server in it and ask it one question a group: `make image-check`.
 
-Needs no container engine (see ops/builder.py), but root, for it installs buildah and debootstrap where they are missing.
-All of it lies in one temporary folder, which is removed at the end.
+Needs no container engine (see ops/builder.py), but root: it installs buildah and debootstrap where they are missing. All
+of it lies in one temporary folder, which is removed at the end.
 """
 
 import base64
