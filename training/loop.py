@@ -23,6 +23,9 @@ from twelve.engines.engine import heads_of
 from twelve.heads.model import TwelveModel
 
 LOG = "log.jsonl"
+LARGEST_ROUND, TOKENS = 1 << 32, 1 << 16
+"""Above any round and any token, so that no two steps share a seed."""
+
 SMOOTH = 0.9
 """Of the running losses that are shown."""
 
@@ -110,6 +113,7 @@ def train(
     report = Report(out / LOG, first, on_progress)
     for number, name in round_robin(list(sources), range(first, recipe.optim.rounds)):
         share = recipe.tasks[name]
+        torch.manual_seed(step_seed(recipe.run.seed, number, sources[name].task.token))
         for group in steps.param_groups:
             group["lr"] = recipe.optim.learning_rate * rate(
                 number, rounds=recipe.optim.rounds, warmup=recipe.optim.warmup
@@ -127,6 +131,11 @@ def train(
             report.show(done)
         if done % recipe.keep.checkpoint_every == 0 or done == recipe.optim.rounds:
             checkpoint.save(out, model, steps, checkpoint.State(done, recipe.as_dict(), report.figures()))
+
+
+def step_seed(seed: int, number: int, token: int) -> int:
+    """Seed what one step draws (dropout), so that a run that was cut short draws as if it had not been."""
+    return (seed * LARGEST_ROUND + number) * TOKENS + token
 
 
 class Report:
