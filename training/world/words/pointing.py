@@ -86,8 +86,10 @@ def which_questions(scenes: Sequence[Scene], *, amount: int, rng: Random) -> lis
     fit = [scene for scene in scenes if len(scene.things) > WRONG_CHOICES]
     shares = Shares(WEIGHTS)
     questions: list[Which] = []
+    wanted = 0
     for scene, quota in zip(fit, quotas(amount, len(fit)), strict=True):
-        questions += _about(Seen(scene), quota, shares=shares, rng=rng)
+        wanted += quota
+        questions += _about(Seen(scene), wanted - len(questions), shares=shares, rng=rng)
     return questions
 
 

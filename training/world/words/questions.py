@@ -54,7 +54,10 @@ def question_set(scenes: Sequence[Scene], style: Style, *, amount: int, rng: Ran
 
 
 class _Questioner:
-    """Asks picture after picture, remembering what was asked and answered before."""
+    """Asks picture after picture, remembering what was asked and answered before.
+
+    What one picture has no questions for is owed, and asked about the next ones.
+    """
 
     def __init__(self, style: Style, rng: Random) -> None:
         self.questions: list[Question] = []
@@ -63,6 +66,7 @@ class _Questioner:
         self._rng = rng
         self._balance = Balance()
         self._shares = Shares(style.weights)
+        self._owed = 0
 
     def ask_about(self, group: Sequence[Scene], quota: dict[int, int]) -> None:
         """Ask about a scene and its twins."""
@@ -70,8 +74,9 @@ class _Questioner:
         for twin in tables[1:]:
             self._ask_both(tables[0], twin)
         for table in tables:
-            while table.asked < quota[table.scene.id] and self._ask_one(table):
-                pass
+            self._owed += quota[table.scene.id] - table.asked
+            while self._owed > 0 and self._ask_one(table):
+                self._owed -= 1
 
     def _ask_both(self, original: "_Table", twin: "_Table") -> None:
         shared = list(_complementary(original, twin))
