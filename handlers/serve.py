@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,8 +25,8 @@ from handlers.torchserve import (
     Ports,
     RunDirectory,
     ServerDied,
+    check_alive,
     running,
-    tail,
     wait_ready,
     write_config,
 )
@@ -37,6 +37,7 @@ BUILD = Path("build")
 """As `twelve.assembly` has it, whose import would cost this small process all of torch."""
 
 EAGER = "eager"
+Engine = Literal["onnxruntime", "torchscript", "eager"]
 
 EXAMPLES = """\
 The server is ready. One question of each group:
@@ -45,14 +46,14 @@ The server is ready. One question of each group:
 curl -s {url} -F task=vqa-v2 -F question='What color is the car?' -F image=@{pictures}/street.jpg
 
 # which picture does this sentence describe
-curl -s {url} -F task=coco-retrieval -F caption='A red car on a street.' \\
+curl -s {url} -F task=coco-retrieval -F caption='A white car and a pig on a street.' \\
     -F image_0=@{pictures}/street.jpg -F image_1=@{pictures}/beach.jpg
 
 # where in the picture is it
-curl -s {url} -F task=refcoco -F expression='the red car' -F image=@{pictures}/street.jpg
+curl -s {url} -F task=refcoco -F expression='the yellow guitar' -F image=@{pictures}/street.jpg
 
 # is this statement true of it
-curl -s {url} -F task=snli-ve -F statement='The car is red.' -F image=@{pictures}/street.jpg
+curl -s {url} -F task=snli-ve -F statement='The car is white.' -F image=@{pictures}/street.jpg
 
 Metrics for Prometheus: http://{host}:{exporter}/metrics   Log: {log}   Ctrl-C stops."""
 PICTURES = ROOT / "docs" / "pictures"
@@ -106,8 +107,8 @@ def serve(wish: Wish) -> None:
         started.callback(ignore_signals)  # runs first: nothing interrupts the stopping of the two above
         wait_ready(server, wish.run)
         say_how_to_ask(wish)
-        code = server.wait()
-        raise ServerDied(f"TorchServe ended with exit code {code}\n{tail(wish.run)}", code or 1)
+        server.wait()
+        check_alive(server, wish.run)
 
 
 def export(bundle: Bundle, wish: Wish) -> None:
@@ -200,7 +201,7 @@ def main(
         int | None, typer.Option(envvar="GRPC_MANAGEMENT_PORT", help="PORT + 5 if absent.")
     ] = None,
     host: Annotated[str, typer.Option(help="Where predictions and metrics are listened for.")] = HERE,
-    engine: Annotated[str, typer.Option(envvar="ENGINE", help="onnxruntime, torchscript or eager.")] = "onnxruntime",
+    engine: Annotated[Engine, typer.Option(envvar="ENGINE", help="What runs the graphs.")] = "onnxruntime",
     workers: Annotated[int, typer.Option(envvar="WORKERS", min=1, help="Processes, each with the whole model.")] = 1,
     threads: Annotated[
         int | None, typer.Option(envvar="THREADS", min=1, help="Of each worker; absent, cores / workers.")
