@@ -34,6 +34,9 @@ WORKER_DIED = "Backend worker process died."
 MOST_DEATHS = 3
 """Of workers before the server is given up; TorchServe would go on for minutes."""
 
+SIGNALLED = 128
+"""Shells add it to the number of the signal that ended a process."""
+
 START_TIMEOUT_S = 240.0
 STOP_TIMEOUT_S = 15.0
 PROBE_TIMEOUT_S = 60.0
@@ -299,11 +302,12 @@ def check_alive(process: subprocess.Popen[bytes], run: RunDirectory) -> None:
         StartupError: A worker refuses to start; the sentence is the worker's own.
         ServerDied: The server ended, or its workers die again and again.
     """
+    if (code := process.poll()) is not None:
+        ended = code if code >= 0 else SIGNALLED - code
+        raise ServerDied(f"TorchServe ended with exit code {ended}\n{tail(run)}", ended or 1)
     log = run.log()
     if REFUSAL in log:
         raise StartupError(log.split(REFUSAL, 1)[1].splitlines()[0])
-    if (code := process.poll()) is not None:
-        raise ServerDied(f"TorchServe ended with exit code {code}\n{tail(run)}", code or 1)
     if log.count(WORKER_DIED) >= MOST_DEATHS:
         raise ServerDied(f"the workers cannot start\n{tail(run)}", 1)
 

@@ -27,7 +27,7 @@ from twelve.wire import FORM, JSON, Call, Reply, media_type, refused
 
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 BODILESS = "a request without a body"
-"""TorchServe tells no methods apart and answers all alike. What brings neither a body nor its type is taken for a GET."""
+"""TorchServe names no methods and passes all on alike. What brings neither a body nor its type is taken for a GET."""
 
 log = logging.getLogger(__name__)
 
