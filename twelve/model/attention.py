@@ -65,19 +65,19 @@ class QueryKeyValue(nn.Module):
         self.key = nn.Linear(width, inner)
         self.value = nn.Linear(width, inner)
 
-    def forward(self, states: Tensor, gate: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, states: Tensor, gates: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Project.
 
         Args:
             states: [N, L, width].
-            gate: [N, 1, inner] factors on queries and keys, or None.
+            gates: [N, 1, inner] factors on queries and on keys, or None.
 
         Returns:
             Query, key and value, each [N, H, L, E].
         """
         query, key = self.query(states), self.key(states)
-        if gate is not None:
-            query, key = query * gate, key * gate
+        if gates is not None:
+            query, key = query * gates[0], key * gates[1]
         return (
             split_heads(query, self.heads),
             split_heads(key, self.heads),
@@ -96,7 +96,8 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.project = QueryKeyValue(width, width, heads=heads)
         self.dropout = dropout_of(dropout)
-        self.gate = nn.Linear(text_width, width) if text_width else None
+        self.query_gate = nn.Linear(text_width, width) if text_width else None
+        self.key_gate = nn.Linear(text_width, width) if text_width else None
 
     def forward(self, states: Tensor, mask: Tensor, text: Tensor | None = None) -> Attended:
         """Attend.
@@ -109,10 +110,10 @@ class SelfAttention(nn.Module):
         Returns:
             [N, L, width] contexts and [N, H, L, L] weights.
         """
-        gate = None
-        if self.gate is not None and text is not None:
-            gate = 1 + torch.sigmoid(self.gate(text))[:, None]  # [N, 1, width]
-        query, key, value = self.project(states, gate)
+        gates = None
+        if self.query_gate is not None and self.key_gate is not None and text is not None:
+            gates = (1 + torch.sigmoid(self.query_gate(text))[:, None], 1 + torch.sigmoid(self.key_gate(text))[:, None])
+        query, key, value = self.project(states, gates)
         return attend(query, key, value, mask, self.dropout)
 
 
