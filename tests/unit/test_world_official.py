@@ -17,6 +17,7 @@ from training.world.assembly import Identity, assemble, is_whole
 from training.world.command import world
 from training.world.kinds import KINDS, is_novel
 from training.world.official.corpus import SPLITS
+from training.world.official.pickles import write_pickle
 from training.world.official.vqa import answer_type, question_type
 from training.world.profiles import PROFILES
 from training.world.scenes import read_scenes
@@ -385,3 +386,9 @@ def test_the_command_names_the_profiles_there_are(tmp_path):
     result = run_world("--profile", "huge", "--out", tmp_path)
     assert result.exit_code == 2
     assert "tiny" in result.output
+
+
+def test_a_pickle_holds_any_text(tmp_path):
+    content = [{"raw": "a\\b\nc é", "ids": [1, -2, 3_000_000_000], "empty": []}]
+    write_pickle(tmp_path / "refs.p", content)
+    assert NoClasses(io.BytesIO((tmp_path / "refs.p").read_bytes())).load() == content

@@ -1,7 +1,6 @@
 """Writing files: the same content gives the same bytes."""
 
 import json
-import pickle
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -10,9 +9,6 @@ Json = Any
 """What JSON can say; official files are dicts of dicts whose types no checker could follow."""
 
 _DENSE: Final = (",", ":")
-
-REFER_PROTOCOL: Final = 0
-"""The official refs files were written by Python 2."""
 
 
 def write_json(path: Path, content: Json) -> None:
@@ -34,15 +30,3 @@ def write_text(path: Path, text: str) -> None:
     """Write a text; folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
-
-
-def write_pickle(path: Path, content: list[dict[str, Json]]) -> None:
-    """Write plain lists, dicts, strings and numbers as a pickle; folders are made.
-
-    Nothing is memoised, so that the bytes do not depend on which equal strings happen to be one object.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        pickler = pickle.Pickler(file, protocol=REFER_PROTOCOL)
-        pickler.fast = True
-        pickler.dump(content)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from training.world.scene import Scene, Split
 from training.world.words import lexicon
-from training.world.words.asks import Ask, Step
+from training.world.words.ask import Ask, Step
 from training.world.words.entails import entails
 from training.world.words.phrasing import GQA
 from training.world.words.questions import Question, question_set

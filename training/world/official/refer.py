@@ -13,8 +13,9 @@ from training.world.words import expressions, lexicon
 
 from .coco_instances import instances
 from .corpus import SPLITS, Corpus
-from .files import Json, write_json, write_pickle
+from .files import Json, write_json
 from .names import coco_id, coco_name, coco_thing
+from .pickles import write_pickle
 
 Expressions = Callable[[Scene, Random], dict[int, list[str]]]
 SplitOf = Callable[[Scene, int], str]

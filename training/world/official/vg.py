@@ -7,7 +7,7 @@ from typing import Final
 from training.world.scene import Scene
 from training.world.sources import is_shared_with_coco
 from training.world.words import lexicon
-from training.world.words.asks import Ask
+from training.world.words.ask import Ask
 from training.world.words.phrasing import VG
 from training.world.words.questions import Question, question_set
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from training.world.scene import Split
 from training.world.words.annotators import Vote, votes
-from training.world.words.asks import YES_NO
+from training.world.words.ask import YES_NO
 from training.world.words.phrasing import VQA
 from training.world.words.questions import Question, QuestionSet, question_set
 

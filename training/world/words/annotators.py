@@ -6,7 +6,7 @@ from random import Random
 from typing import Final
 
 from . import lexicon
-from .asks import Ask
+from .ask import Ask
 
 ANNOTATORS: Final = 10
 

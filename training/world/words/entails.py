@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from .asks import Ask
+from .ask import Ask
 
 
 def entails(one: Ask, other: Ask) -> bool:

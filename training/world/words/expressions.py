@@ -12,7 +12,7 @@ from training.world.kinds import is_novel
 from training.world.scene import Scene
 
 from . import lexicon
-from .asks import LEFT_RIGHT
+from .ask import LEFT_RIGHT
 from .seen import OPPOSITE, Seen
 
 SENTENCES: Final = 5

@@ -9,7 +9,7 @@ from training.world.kinds import is_novel
 from training.world.scene import Scene
 
 from . import lexicon
-from .asks import LEFT_RIGHT
+from .ask import LEFT_RIGHT
 from .balance import Shares
 from .quota import quotas
 from .seen import OPPOSITE, Seen

@@ -8,7 +8,8 @@ from typing import Final
 from training.world.kinds import is_novel
 from training.world.scene import Scene
 
-from .asks import Ask, asks
+from .ask import Ask
+from .asks import asks
 from .balance import Balance, Shares
 from .groups import twin_groups
 from .phrasing import Style
