@@ -1,0 +1,138 @@
+"""The Grafana dashboard as code: `python -m ops.grafana.dashboard` writes `dashboards/twelve.json` beside this file.
+
+Four rows: who asks, how long it takes, where the time goes, what goes wrong.
+"""
+
+from pathlib import Path
+
+from grafana_foundation_sdk.builders import common, dashboard, prometheus, timeseries
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.common import LegendDisplayMode, LegendPlacement, StackingMode, TooltipDisplayMode
+from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, DataSourceRef
+
+from twelve.errors import ServerError
+
+Panel = timeseries.Panel
+
+FILE = Path(__file__).parent / "dashboards" / "twelve.json"
+SOURCE = DataSourceRef(type_val="prometheus", uid="${source}")
+WINDOW = "$__rate_interval"
+OUR_FAULT = "|".join(kind.code for kind in ServerError.__subclasses__())
+
+QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+HALF, THIRD, HEIGHT = 12, 8, 8
+"""A dashboard is 24 wide."""
+
+
+def build() -> dashboard.Dashboard:
+    """Lay out the dashboard.
+
+    Returns:
+        Its builder.
+    """
+    source = dashboard.DatasourceVariable("source").type("prometheus").label("Data source")
+    board = (
+        dashboard.Dashboard("12-in-1")
+        .uid("twelve")
+        .description("Requests, times and errors of one server, by task and by stage.")
+        .tags(["twelve"])
+        .refresh("10s")
+        .time("now-30m", "now")
+        .timezone("browser")
+        .tooltip(DashboardCursorSync.CROSSHAIR)
+        .with_variable(source)
+    )
+    rows = {"Traffic": traffic(), "Time by task": latency(), "Time by stage": stages(), "Errors": errors()}
+    for title, panels in rows.items():
+        board = board.with_row(dashboard.Row(title))
+        for panel in panels:
+            board = board.with_panel(panel)
+    return board
+
+
+def traffic() -> list[Panel]:
+    """Show who asks."""
+    by_task = f"sum by (task) (rate(twelve_requests_total[{WINDOW}]))"
+    by_code = f"sum by (code) (rate(twelve_requests_total[{WINDOW}]))"
+    return [
+        stacked(chart("Requests by task", "reqps", HALF, by_task, "{{task}}")),
+        stacked(chart("Answers by code", "reqps", HALF, by_code, "{{code}}")),
+    ]
+
+
+def latency() -> list[Panel]:
+    """Show how long it takes, from a worker's receipt to its answer."""
+    rates = f"sum by (task, le) (rate(twelve_request_seconds_bucket[{WINDOW}]))"
+    return [
+        chart(f"{name} by task", "s", THIRD, f"histogram_quantile({share}, {rates})", "{{task}}")
+        for name, share in QUANTILES.items()
+    ]
+
+
+def stages() -> list[Panel]:
+    """Show where the time goes."""
+    busy = f"sum by (stage) (rate(twelve_stage_seconds_sum[{WINDOW}]))"
+    batches = f"sum by (stage) (rate(twelve_stage_seconds_count[{WINDOW}]))"
+    rates = f"sum by (stage, le) (rate(twelve_stage_seconds_bucket[{WINDOW}]))"
+    queued = f"rate(ts_queue_latency_microseconds[{WINDOW}]) / rate(ts_inference_requests_total[{WINDOW}]) / 1e6"
+    return [
+        stacked(chart("Workers busy in each stage", "short", HALF, busy, "{{stage}}")),
+        chart("Mean of a batch", "s", HALF, f"{busy} / {batches}", "{{stage}}"),
+        chart("p95 of a batch", "s", HALF, f"histogram_quantile(0.95, {rates})", "{{stage}}"),
+        chart("Mean wait in TorchServe's queue", "s", HALF, queued, "{{model_name}}"),
+    ]
+
+
+def errors() -> list[Panel]:
+    """Show what goes wrong: the callers' errors, ours, and what TorchServe answered by itself."""
+    refused = f'sum by (task, code) (rate(twelve_requests_total{{code!="ok"}}[{WINDOW}]))'
+    failed = f'sum(rate(twelve_requests_total{{code=~"{OUR_FAULT}"}}[{WINDOW}])) or vector(0)'
+    unanswered = f"sum(rate(Requests5XX[{WINDOW}])) or vector(0)"  # TorchServe has no such series before the first
+    share = f"({failed}) / sum(rate(twelve_requests_total[{WINDOW}]))"
+    return [
+        chart("Errors by task and code", "reqps", THIRD, refused, "{{task}}: {{code}}"),
+        chart("Share of requests that we failed", "percentunit", THIRD, share, "failed"),
+        chart("TorchServe's answers 5xx", "reqps", THIRD, unanswered, "5xx"),
+    ]
+
+
+def chart(title: str, unit: str, width: int, expression: str, legend: str) -> Panel:
+    """Give a panel of lines, one query in it.
+
+    Args:
+        title: Above it.
+        unit: In Grafana's names.
+        width: Of 24.
+        expression: PromQL.
+        legend: Of a line, with its labels in double braces.
+
+    Returns:
+        The panel's builder.
+    """
+    return (
+        Panel()
+        .title(title)
+        .unit(unit)
+        .min(0)
+        .span(width)
+        .height(HEIGHT)
+        .fill_opacity(10)
+        .datasource(SOURCE)
+        .legend(common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM))
+        .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
+        .with_target(prometheus.Dataquery().ref_id("A").expr(expression).legend_format(legend).range())
+    )
+
+
+def stacked(panel: Panel) -> Panel:
+    """Lay a panel's lines on top of each other."""
+    return panel.fill_opacity(40).stacking(common.StackingConfig().mode(StackingMode.NORMAL))
+
+
+def text() -> str:
+    """Give the dashboard's JSON."""
+    return JSONEncoder(sort_keys=True, indent=2).encode(build().build()) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(text(), encoding="utf-8")

@@ -1,0 +1,39 @@
+"""The dashboard that is committed is the one that its code gives, and it asks for series that exist."""
+
+import json
+import re
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from ops.grafana import dashboard
+from twelve.metrics import ServiceMetrics
+
+TORCHSERVES = {"ts_queue_latency_microseconds", "ts_inference_requests_total", "Requests5XX"}
+SERIES = re.compile(r"(\w+)(?:\{[^}]*\})?\[")
+
+
+def our_series() -> set[str]:
+    registry = CollectorRegistry()
+    metrics = ServiceMetrics(["nlvr2"], registry=registry)
+    metrics.request("nlvr2", "ok", 1)
+    metrics.stage("fuse", 1)
+    return {sample.name for family in registry.collect() for sample in family.samples}
+
+
+def panels() -> list[dict]:
+    return [panel for panel in json.loads(dashboard.text())["panels"] if panel["type"] != "row"]
+
+
+def test_the_committed_dashboard_is_what_its_code_gives():
+    assert dashboard.FILE.read_text(encoding="utf-8") == dashboard.text(), "run `python -m ops.grafana.dashboard`"
+
+
+def test_every_panel_asks_for_series_that_exist():
+    asked = {name for panel in panels() for target in panel["targets"] for name in SERIES.findall(target["expr"])}
+    assert asked - our_series() - TORCHSERVES == set()
+
+
+@pytest.mark.parametrize("quantile", ["p50", "p95", "p99"])
+def test_each_quantile_is_shown_by_task(quantile):
+    assert f"{quantile} by task" in {panel["title"] for panel in panels()}
