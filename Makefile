@@ -46,7 +46,7 @@ contracts: $(READY)
 	@$(BIN)/lint-imports --no-logo
 
 docs: $(READY)
-	@$(BIN)/ruff check --quiet --preview --select DOC102,DOC202,DOC403 .
+	@$(BIN)/ruff check --quiet --preview --select DOC102,DOC403 .
 	@$(BIN)/pytest -q tests/unit/test_repository_docs.py tests/unit/test_repository_leaks.py
 
 format: $(READY) ## Format the code and mend what the linter can

@@ -1,6 +1,6 @@
 """Build the Dockerfile for real, start the server in it and ask it one question a group: `make image-check`.
 
-Needs no container engine (see ops/builder.py), but root: it installs buildah and debootstrap where they are missing. All
+Needs no container engine (see ops/builder.py), but root, to install buildah and debootstrap where they are missing. All
 of it lies in one temporary folder, which is removed at the end.
 """
 

@@ -28,7 +28,10 @@ ONLY_IN = {
     "torch.jit": ("export/", "twelve/runtimes/", "twelve/regions/ops.py"),
     "torch.onnx": ("export/",),
     "torch.load": ("twelve/convert/", "training/data/"),
-    "pickle": ("twelve/convert/", "training/data/"),
+    "pickle.load": ("twelve/convert/", "training/data/"),
+    "pickle.loads": ("twelve/convert/", "training/data/"),
+    "pickle.Unpickler": ("twelve/convert/", "training/data/"),
+    "twelve.convert": ("twelve/convert/", "twelve/cli"),
     "onnxruntime": ("twelve/runtimes/", "export/", "benchmarks/"),
     "ts": ("handlers/",),
 }
