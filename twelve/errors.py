@@ -8,7 +8,7 @@
     │   ├── UnknownRef            404  no picture is kept under this ref
     │   ├── MethodNotAllowed      405  predictions are asked for by POST
     │   ├── TaskNotInCheckpoint   409  the task exists, this bundle was not trained on it
-    │   ├── TooLarge              413  more bytes, pixels, pictures or boxes than the limits allow
+    │   ├── TooLarge              413  more bytes, pixels or text than the limits allow
     │   ├── UnsupportedMediaType  415  a content type that is neither JSON nor a form
     │   ├── InvalidField          422  a field is missing, superfluous or has a wrong value
     │   ├── UnreadableImage       422  the bytes are no picture in an allowed format
@@ -40,6 +40,7 @@ class TwelveError(Exception):
         status: The HTTP status it is answered with.
         message: What was wrong, what was got, what would do.
         at: The field it is about, as a path ("images[1]"), or None.
+        task: Name of the task that was asked for, as far as it is known; for figures by task.
     """
 
     code: ClassVar[str] = "internal"
@@ -49,6 +50,7 @@ class TwelveError(Exception):
         super().__init__(message)
         self.message = message
         self.at = at
+        self.task: str | None = None
 
 
 class RequestError(TwelveError):
@@ -101,7 +103,7 @@ class TaskNotInCheckpoint(RequestError):
 
 
 class TooLarge(RequestError):
-    """More bytes, pixels, pictures, boxes or text than the limits allow."""
+    """More bytes, pixels or text than the limits allow. Too many entries in a list are an InvalidField."""
 
     code = "too-large"
     status = 413

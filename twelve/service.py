@@ -325,4 +325,4 @@ def picture_paths(asked: Asked, count: int) -> tuple[str, ...]:
 
 
 def _task_name(asked: Asked | TwelveError) -> str | None:
-    return None if isinstance(asked, TwelveError) else asked.task.name
+    return asked.task if isinstance(asked, TwelveError) else asked.task.name

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from twelve.errors import InvalidField, Malformed, MethodNotAllowed, TwelveError, UnsupportedMediaType
+from twelve.errors import InvalidField, Malformed, MethodNotAllowed, RequestError, TwelveError, UnsupportedMediaType
 from twelve.schema import Answer, Problem, TaskRequest, kind_of, refusal
 from twelve.tasks import find
 from twelve.tasks.registry import AnyTask
@@ -76,11 +76,19 @@ def read(call: Call) -> Asked:
         raise MethodNotAllowed(f"method: predictions are asked for by POST, got {call.method}")
     fields = dict(_fields(call))
     task = _task(fields)
+    try:
+        return Asked(task, _request(call, task, fields))
+    except RequestError as error:
+        error.task = task.name
+        raise
+
+
+def _request(call: Call, task: AnyTask, fields: Mapping[str, Any]) -> TaskRequest:
     own = {name: value for name, value in fields.items() if name not in (NAME, TOKEN)}
     if media_type(call) == FORM:
         own = from_form(own, task.request)
     try:
-        return Asked(task, task.request.model_validate(own))
+        return task.request.model_validate(own)
     except ValidationError as error:
         raise refusal(error, task=task.name, fields=list(task.request.model_fields)) from error
 

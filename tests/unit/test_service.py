@@ -227,6 +227,24 @@ def test_separator_tokens_typed_by_a_user_are_text(service: Service) -> None:
     assert plain["candidates"] == spaced["candidates"]
 
 
+class Tally:
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str]] = []
+
+    def stage(self, name: str, seconds: float) -> None:
+        pass
+
+    def request(self, task: str, code: str, seconds: float) -> None:
+        self.requests.append((task, code))
+
+
+def test_figures_know_the_task_of_a_bad_request_as_far_as_it_was_named(bundle: Path) -> None:
+    tally = Tally()
+    service = Service.open(bundle, Settings(engine="eager"), observer=tally)
+    service.answer_calls([call(example("gqa")), call({**NLVR2, "images": []}), call({"task": "chess"})])
+    assert tally.requests == [("gqa", "ok"), ("nlvr2", "invalid-field"), ("unknown", "unknown-task")]
+
+
 def test_workers_share_what_they_have_seen(bundle: Path, tmp_path: Path) -> None:
     workers = [Service.open(bundle, Settings(engine="eager", cache=tmp_path)) for _ in range(2)]
     first = body(workers[0].answer_calls([call(example("vqa-v2", seed=11))])[0])
