@@ -19,6 +19,7 @@ LEAST_WIDTH, MOST_WIDTH = 640, 1600
 MOST_HEIGHT = 1600
 """Of one picture: a narrow one is not enlarged beyond."""
 
+SAMPLE_WIDTH, SAMPLE_HEIGHT = 320, 240
 MOST_COLUMNS = 4
 GAP = 8
 FONT_SIZE = 18
@@ -31,6 +32,7 @@ BEST, OTHER = (255, 200, 0), (200, 200, 200)
 INK, PAPER = (20, 20, 20), (255, 255, 255)
 SKY, GRASS, RED, BLUE, BLACK = (150, 200, 240), (100, 160, 80), (210, 40, 40), (40, 80, 200), (30, 30, 30)
 
+Color = tuple[int, int, int]
 BoxPx = tuple[float, float, float, float]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -82,7 +84,7 @@ def drawing(panels: Sequence[Panel], caption: str) -> bytes:
     return _png(_below([*rows, _caption(caption, width)]))
 
 
-def sample(*, width: int = 320, height: int = 240) -> bytes:
+def sample(*, width: int = SAMPLE_WIDTH, height: int = SAMPLE_HEIGHT) -> bytes:
     """Draw a red car and a blue ball on a meadow: a picture to try a model on.
 
     Returns:
@@ -106,38 +108,43 @@ def _panel(panel: Panel, width: int) -> Image.Image:
     scale = min(width / image.width, MOST_HEIGHT / image.height)
     sides = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image = image.resize(sides, Image.Resampling.LANCZOS)
-    for mark in panel.marks:
-        _mark(image, mark, scale)
+    pen = ImageDraw.Draw(image)
+    boxes = [(mark, _scaled(mark.box_px, scale, image.size)) for mark in panel.marks]
+    for mark, box in boxes:
+        _outline(pen, box, _color(mark))
+    for mark, box in boxes:  # over all lines
+        _label(pen, mark, box, image.size)
     if panel.is_chosen:
-        _outline(ImageDraw.Draw(image), (0, 0, image.width - 1, image.height - 1), BEST)
+        _outline(pen, (0, 0, image.width - 1, image.height - 1), BEST)
     return image
 
 
-def _mark(image: Image.Image, mark: Mark, scale: float) -> None:
-    pen, color = ImageDraw.Draw(image), BEST if mark.is_best else OTHER
-    x1, y1, x2, y2 = (side * scale for side in mark.box_px)
-    left, top = _clamped(x1, 0, image.width - 1), _clamped(y1, 0, image.height - 1)
-    box = (left, top, _clamped(x2, left, image.width - 1), _clamped(y2, top, image.height - 1))
-    _outline(pen, box, color)
-    if mark.label:
-        _label(pen, mark.label, box, color, image.size)
+def _scaled(box_px: BoxPx, scale: float, size: tuple[int, int]) -> BoxPx:
+    """Bring a box to the enlarged picture, and inside it."""
+    x1, y1, x2, y2 = (side * scale for side in box_px)
+    left, top = _clamped(x1, 0, size[0] - 1), _clamped(y1, 0, size[1] - 1)
+    return (left, top, _clamped(x2, left, size[0] - 1), _clamped(y2, top, size[1] - 1))
 
 
-def _outline(pen: ImageDraw.ImageDraw, box: BoxPx, color: tuple[int, int, int]) -> None:
+def _color(mark: Mark) -> Color:
+    return BEST if mark.is_best else OTHER
+
+
+def _outline(pen: ImageDraw.ImageDraw, box: BoxPx, color: Color) -> None:
     x1, y1, x2, y2 = box
     pen.rectangle((x1 - HALO, y1 - HALO, x2 + HALO, y2 + HALO), outline=BLACK, width=LINE_WIDTH + 2 * HALO)
     pen.rectangle(box, outline=color, width=LINE_WIDTH)
 
 
-def _label(
-    pen: ImageDraw.ImageDraw, label: str, box: BoxPx, color: tuple[int, int, int], size: tuple[int, int]
-) -> None:
+def _label(pen: ImageDraw.ImageDraw, mark: Mark, box: BoxPx, size: tuple[int, int]) -> None:
     """Write a label above its box, or inside where there is no room above; always inside the picture."""
-    width = pen.textlength(label, font=_font()) + 2 * HALO + LINE_WIDTH
+    if not mark.label:
+        return
+    width = pen.textlength(mark.label, font=_font()) + 2 * HALO + LINE_WIDTH
     x = max(0.0, min(box[0], size[0] - width))
     y = box[1] - LINE_HEIGHT if box[1] >= LINE_HEIGHT else min(box[1], max(0, size[1] - LINE_HEIGHT))
-    pen.rectangle((x, y, x + width, y + LINE_HEIGHT), fill=color)
-    pen.text((x + LINE_WIDTH, y + LINE_HEIGHT / 2), label, fill=INK, font=_font(), anchor="lm")
+    pen.rectangle((x, y, x + width, y + LINE_HEIGHT), fill=_color(mark))
+    pen.text((x + LINE_WIDTH, y + LINE_HEIGHT / 2), mark.label, fill=INK, font=_font(), anchor="lm")
 
 
 def _caption(caption: str, width: int) -> Image.Image:

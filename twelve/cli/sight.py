@@ -1,0 +1,90 @@
+"""`twelve regions`: what the detector of a bundle finds in a picture."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from twelve.bundle import DETECTOR_CONFIG
+from twelve.cli.files import contents
+from twelve.cli.options import DEFAULT_BUNDLE, BundleOption, DrawOption, EngineOption, JsonOption, settings_for
+from twelve.errors import ConfigInvalid
+
+if TYPE_CHECKING:  # torch is imported by the command that runs, not by `twelve --help`
+    from twelve.draw import Mark
+    from twelve.image import Picture
+    from twelve.regions.extractor import RegionExtractor, RegionSet
+
+UNNAMED = "?"
+PLACES = 2
+"""Decimals of a pixel."""
+
+
+def regions(
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture's file.")],
+    bundle: BundleOption = None,
+    engine: EngineOption = None,
+    draw: DrawOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the regions of a picture, best first."""
+    from twelve.cli import show
+    from twelve.draw import Panel, drawing
+    from twelve.image import ImageLimits, decode
+    from twelve.regions.config import DetectorConfig
+
+    opened = decode(contents(picture, at="picture"), limits=ImageLimits())
+    folder = bundle or DEFAULT_BUNDLE
+    extractor = _extractor(folder, engine)
+    found = listed(extractor.extract(opened), DetectorConfig.read(folder / DETECTOR_CONFIG).class_names)
+    if draw is not None:
+        caption = f"{picture.name}: {len(found)} regions"
+        draw.write_bytes(drawing([Panel(opened.rgb, tuple(_mark(one) for one in reversed(found)))], caption))
+    if as_json:
+        show.print_json(_summary(opened, extractor, found))
+    else:
+        rows = [(one["label"] or UNNAMED, f"{one['score']:.4f}", str(one["box"])) for one in found]
+        show.print_table(("label", "score", "box"), rows, numbers=("score",))
+
+
+def listed(found: "RegionSet", class_names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Write regions as JSON values.
+
+    Args:
+        found: By a detector.
+        class_names: Of the detector, in the order of its labels.
+
+    Returns:
+        Label (None where it has none), score and box of each.
+    """
+    names = dict(enumerate(class_names))
+    rows = zip(found.labels.tolist(), found.scores.tolist(), found.boxes_px.tolist(), strict=True)
+    return [
+        {"label": names.get(label), "score": score, "box": [round(side, PLACES) for side in box]}
+        for label, score, box in rows
+    ]
+
+
+def _extractor(bundle: Path, engine: str | None) -> "RegionExtractor":
+    from twelve.assembly import assemble
+
+    parts = assemble(bundle, settings_for(bundle, engine))
+    if parts.extractor is None:
+        raise ConfigInvalid(f"{bundle}: this bundle has no detector; name one that has with --bundle")
+    return parts.extractor
+
+
+def _mark(region: dict[str, Any]) -> "Mark":
+    from twelve.draw import Mark
+
+    return Mark(tuple(region["box"]), f"{region['label'] or UNNAMED} {region['score']:.2f}")
+
+
+def _summary(picture: "Picture", extractor: "RegionExtractor", found: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "image": picture.digest,
+        "width": picture.width,
+        "height": picture.height,
+        "detector": extractor.digest,
+        "regions": found,
+    }
