@@ -66,9 +66,6 @@ def encoded(image: Any) -> Any:
         image: A path, the bytes of a file, a PIL image, `{"ref": …}`, or `{"regions": …}` with features as a float
             array or as base64.
 
-    Returns:
-        The JSON value.
-
     Raises:
         TypeError: It is none of these.
         OSError: A path cannot be read.

@@ -204,10 +204,10 @@ def test_graphs_that_were_exported_from_the_bundle_are_used(bundle, tmp_path, mo
 
 @pytest.mark.parametrize("name", ["refcoco", "visual7w", "guesswhat", "coco-retrieval"])
 def test_what_was_answered_is_marked_in_the_drawing(run, bundle, files, tmp_path, name):
-    code, _, err = run(*arguments(name, files), "--bundle", bundle, "--draw", tmp_path / "out.png")
+    code, _, err = run(*arguments(name, files), "--bundle", bundle, "--draw", tmp_path / "new" / "out.png")
 
     assert code == 0, err
-    drawn = pixels(tmp_path / "out.png")
+    drawn = pixels(tmp_path / "new" / "out.png")
     assert drawn.shape[1] >= 640
     assert (drawn == BEST).all(axis=2).sum() > 100
 
@@ -269,10 +269,12 @@ def test_a_server_and_a_bundle_are_not_both_asked(run, files):
     assert "leave out" in err
 
 
-def test_a_drawing_that_cannot_be_written_is_told_after_the_answer(run, bundle, files):
-    code, out, err = run(*arguments("gqa", files), "--bundle", bundle, "--engine", "eager", "--draw", "no/folder.png")
+def test_a_drawing_that_cannot_be_written_is_told_after_the_answer(run, bundle, files, tmp_path):
+    (tmp_path / "out.png").mkdir()
 
-    assert (code, err) == (1, "no/folder.png: No such file or directory\n")
+    code, out, err = run(*arguments("gqa", files), "--bundle", bundle, "--engine", "eager", "--draw", "out.png")
+
+    assert (code, err) == (1, "out.png: Is a directory\n")
     assert "candidate" in out
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twelve.cli.files import keep
 from twelve.cli.options import DEFAULT_BUNDLE, BundleOption, DrawOption, EngineOption, JsonOption
 
 if TYPE_CHECKING:  # torch is imported by the command that runs, not by `twelve --help`
@@ -67,7 +68,7 @@ def ask(
         answer = client.ask(asked.name, **fields_of(question, asked, pictures))
     show.show_json(answer) if as_json else show.show(question, answer)
     if draw is not None:
-        draw.write_bytes(sketch.sketch(question, pictures, answer))
+        keep(sketch.sketch(question, pictures, answer), draw)
 
 
 def _client(server: str | None, timeout_s: float, bundle: Path, engine: str | None) -> "Client":
@@ -75,7 +76,8 @@ def _client(server: str | None, timeout_s: float, bundle: Path, engine: str | No
 
     if server is not None:
         return Client(server, timeout_s=timeout_s)
-    from twelve.cli.options import settings_for
+    from twelve.cli.files import keep
+from twelve.cli.options import settings_for
     from twelve.cli.transport import HERE, ServiceTransport
     from twelve.service import Service
 

@@ -1,4 +1,4 @@
-"""Picture files of the command line: what cannot be read is told with a sentence."""
+"""Picture files that the command line reads and writes."""
 
 from pathlib import Path
 
@@ -24,3 +24,9 @@ def contents(path: Path, *, at: str) -> bytes:
         raise UnreadableImage(f"{at}: there is no file {path}; check the path", at=at) from error
     except OSError as error:
         raise UnreadableImage(f"{at}: {path} cannot be read: {error.strerror}; name a picture file", at=at) from error
+
+
+def keep(drawing: bytes, path: Path) -> None:
+    """Write a drawing; the folder is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(drawing)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from twelve.bundle import DETECTOR_CONFIG
-from twelve.cli.files import contents
+from twelve.cli.files import contents, keep
 from twelve.cli.options import DEFAULT_BUNDLE, BundleOption, DrawOption, EngineOption, JsonOption, settings_for
 from twelve.errors import ConfigInvalid
 
@@ -39,7 +39,7 @@ def regions(
     found = listed(extractor.extract(opened), DetectorConfig.read(folder / DETECTOR_CONFIG).class_names)
     if draw is not None:
         caption = f"{picture.name}: {len(found)} regions"
-        draw.write_bytes(drawing([Panel(opened.rgb, tuple(_mark(one) for one in reversed(found)))], caption))
+        keep(drawing([Panel(opened.rgb, tuple(_mark(one) for one in reversed(found)))], caption), draw)
     if as_json:
         show.print_json(_summary(opened, extractor, found))
     else:
