@@ -76,8 +76,7 @@ def _client(server: str | None, timeout_s: float, bundle: Path, engine: str | No
 
     if server is not None:
         return Client(server, timeout_s=timeout_s)
-    from twelve.cli.files import keep
-from twelve.cli.options import settings_for
+    from twelve.cli.options import settings_for
     from twelve.cli.transport import HERE, ServiceTransport
     from twelve.service import Service
 
