@@ -1,0 +1,169 @@
+"""`python -m export`: from a bundle to graphs and a server's directory."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from export import agreement, archive, folder
+from export.agreement import Tallies, Verdict
+from export.archive import Serving
+from export.folder import KINDS, Piece, Written
+from export.mar import make_archive
+from export.parity import Mismatch
+from twelve.assembly import BUILD, ENGINES
+from twelve.bundle import Bundle
+from twelve.engines.exported import DETECTOR
+from twelve.errors import DataError, StartupError
+
+app = typer.Typer(no_args_is_help=True, help="Write a bundle's graphs, check them, make what TorchServe serves.")
+app.command(name="directory")(archive.main)
+console = Console(stderr=True)
+
+BundlePath = Annotated[Path, typer.Argument(help="Folder of the bundle.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the graphs; build/NAME if absent.")]
+Kinds = Annotated[str, typer.Option(help="Of files, separated by commas.")]
+Force = Annotated[bool, typer.Option("--force", help="Write anew what is still good.")]
+BOTH = ",".join(KINDS)
+
+
+@app.command(name="all")
+def everything(
+    bundle: BundlePath,
+    out: Out = None,
+    kinds: Kinds = BOTH,
+    mar: Annotated[bool, typer.Option("--mar", help="Make an archive, too.")] = False,
+    force: Force = False,
+) -> None:
+    """Write and check every graph, and make TorchServe's model directory."""
+    to, chosen = out or _built(bundle), _kinds(kinds)
+    _export(bundle, to, chosen, force=force)
+    serving = Serving(engine=KINDS[chosen[0]].engine)
+    directory = archive.make_model_directory(bundle, to, to / "torchserve", serving)
+    typer.echo(f"{directory}: a model directory")
+    if mar:
+        made = make_archive(directory, to)
+        typer.echo(f"{made}: an archive of {made.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
+def torchscript(bundle: BundlePath, out: Out = None, force: Force = False) -> None:
+    """Write and check the graphs as TorchScript."""
+    _export(bundle, out or _built(bundle), ("torchscript",), force=force)
+
+
+@app.command()
+def onnx(bundle: BundlePath, out: Out = None, force: Force = False) -> None:
+    """Write and check the graphs as ONNX."""
+    _export(bundle, out or _built(bundle), ("onnx",), force=force)
+
+
+@app.command()
+def regions(bundle: BundlePath, out: Out = None, kinds: Kinds = BOTH, force: Force = False) -> None:
+    """Write and check the region extractor alone."""
+    _export(bundle, out or _built(bundle), _kinds(kinds), force=force, graphs=(DETECTOR,))
+
+
+@app.command()
+def parity(
+    bundle: BundlePath,
+    requests: Annotated[
+        Path, typer.Option(exists=True, dir_okay=False, help="JSON lines, each the body of a prediction.")
+    ],
+    out: Out = None,
+    engines: Annotated[str, typer.Option(help="To compare with eager.")] = "torchscript,onnxruntime",
+) -> None:
+    """Ask the engines the same requests and compare their answers; exit 1 if any differs."""
+    chosen = _engines(engines)
+    with requests.open("rb") as lines:
+        total = sum(1 for _ in lines)
+    tallies: Tallies = {}
+    with _bar("requests", total) as advance:
+        for tallies in agreement.compare(bundle, out or _built(bundle), chosen, requests):
+            advance(f"{sum(len(tally.different) for tally in tallies.values())} different")
+    _show_agreement(tallies)
+    if any(tally.different for tally in tallies.values()):
+        raise typer.Exit(Mismatch.exit_code)
+
+
+def _kinds(value: str) -> tuple[str, ...]:
+    return _listed(value, KINDS)
+
+
+def _engines(value: str) -> tuple[str, ...]:
+    return _listed(value, ENGINES)
+
+
+def _listed(value: str, known: Collection[str]) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in value.split(","))
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise typer.BadParameter(f"there is no {unknown[0]!r}; choose among {', '.join(known)}")
+    return names
+
+
+def _export(bundle: Path, out: Path, kinds: Sequence[str], *, force: bool, graphs: Sequence[str] = ()) -> None:
+    opened = Bundle.open(bundle)
+    opened.verify()
+    wanted: list[Piece] = [(graph, kind) for graph in graphs or folder.graph_names(opened) for kind in kinds]
+    lacking = folder.missing(opened, out, wanted)
+    chosen = wanted if force else lacking
+    if not chosen:
+        typer.echo(f"{out}: {len(wanted)} files are up to date")
+        return
+    written: list[Written] = []
+    with _bar("export", len(chosen)) as advance:
+
+        def show(one: Written) -> None:
+            written.append(one)
+            advance(one.file)
+
+        folder.export(opened, out, chosen, show)
+    _show_files(out, written)
+
+
+def _show_files(out: Path, written: Sequence[Written]) -> None:
+    table = Table("file", "MB", "s", "trials", "largest error", title=str(out), title_justify="left")
+    for one in written:
+        figures = (f"{one.bytes / 1e6:.2f}", f"{one.seconds:.1f}", str(one.parity.trials), f"{one.parity.worst:.0e}")
+        table.add_row(one.file, *figures)
+    Console().print(table)
+
+
+def _show_agreement(tallies: Tallies) -> None:
+    table = Table("task", "engine", *Verdict, "largest difference of scores", "lines")
+    for (task, engine), tally in sorted(tallies.items()):
+        counts = (str(tally.verdicts[verdict]) for verdict in Verdict)
+        lines = ", ".join(map(str, tally.different))
+        table.add_row(task, engine, *counts, f"{tally.score_difference:.0e}", lines)
+    Console().print(table)
+
+
+@contextmanager
+def _bar(name: str, total: int) -> Iterator[Callable[[str], None]]:
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[note]}"))
+    with Progress(TextColumn("{task.description:<10}"), *columns, console=console) as progress:
+        task = progress.add_task(name, total=total, note="")
+        yield lambda note: progress.update(task, advance=1, note=note)
+
+
+def _built(bundle: Path) -> Path:
+    return BUILD / bundle.resolve().name
+
+
+def main() -> None:
+    """Run the command; an error of ours is a sentence and an exit code."""
+    try:
+        app()
+    except (DataError, Mismatch, StartupError) as error:
+        console.print(f"[red]{error.code}[/]: {error.message}", soft_wrap=True)
+        raise SystemExit(error.exit_code) from error
+
+
+if __name__ == "__main__":
+    main()

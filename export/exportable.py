@@ -1,0 +1,31 @@
+"""What is exported: a graph, inputs to try its files on, and how their outputs are laid side by side."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from twelve.engines.graphs import Graph
+
+Outputs = dict[str, Tensor]
+
+
+def as_they_are(expected: Outputs, got: Outputs) -> Outputs:
+    """Lay outputs side by side without moving them."""
+    del expected
+    return got
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A graph that can be checked once it is written.
+
+    Attributes:
+        graph: What is written.
+        trials: Inputs by name, of other shapes than the graph's example.
+        matched: Stands the second outputs in the order of the first, where an order carries no meaning.
+    """
+
+    graph: Graph
+    trials: tuple[Mapping[str, Tensor], ...]
+    matched: Callable[[Outputs, Outputs], Outputs] = as_they_are

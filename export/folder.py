@@ -1,0 +1,201 @@
+"""The folder of exported graphs: what is good stays, what is missing is written and tried, `export.json` comes last.
+
+build/NAME/
+  text.onnx  text.pt  regions.onnx  …  detector.onnx  detector.pt
+  export.json      the bundle's digest, what made the files; of each file sha256, size and figures of its trials
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import twelve
+from export import to_onnx, to_torchscript
+from export.exportable import Exportable
+from export.parity import Parity, measure
+from export.to_regions import detector_exportable
+from export.trials import model_exportables
+from twelve.bundle import Bundle, sha256_of
+from twelve.engines.exported import DETECTOR, EXPORT_FILE, FORMAT, Exported
+from twelve.engines.graphs import FUSE, REGIONS, TEXT, Graph
+from twelve.errors import ConfigInvalid, StartupError
+from twelve.heads import HEADS
+from twelve.heads.model import TwelveModel
+from twelve.regions.detector import Detector
+from twelve.runtimes import Runtime
+
+LIBRARY = Path(twelve.__file__).parent
+SOURCES = (Path(__file__).parent, *(LIBRARY / name for name in ("engines", "heads", "model", "regions")))
+"""Folders whose code decides what is in the files."""
+
+MAKERS = ("torch", "onnx", "onnxscript")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file: its ending, which engine runs it, how it is written and how a server opens it."""
+
+    suffix: str
+    engine: str
+    write: Callable[[Graph, Path], None]
+    reopen: Callable[[Graph, Path], Runtime]
+
+
+KINDS: Mapping[str, Kind] = {
+    "onnx": Kind(".onnx", "onnxruntime", to_onnx.write, to_onnx.reopen),
+    "torchscript": Kind(".pt", "torchscript", to_torchscript.write, to_torchscript.reopen),
+}
+
+Piece = tuple[str, str]
+"""A graph's name and a kind."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file that was written and tried.
+
+    Attributes:
+        graph: Its name.
+        kind: Of the file.
+        file: Its name in the folder.
+        sha256: Of its bytes.
+        bytes: How many.
+        parity: What its trials measured.
+        seconds: To write and to try.
+    """
+
+    graph: str
+    kind: str
+    file: str
+    sha256: str
+    bytes: int
+    parity: Parity
+    seconds: float
+
+
+def graph_names(bundle: Bundle) -> tuple[str, ...]:
+    """Name the graphs of a bundle."""
+    return (TEXT, REGIONS, FUSE, *HEADS, *([DETECTOR] if bundle.has_detector else []))
+
+
+def missing(bundle: Bundle, out: Path, pieces: Collection[Piece]) -> list[Piece]:
+    """List what is not there, or was made from another bundle, by other code, or has changed since.
+
+    Args:
+        bundle: To export.
+        out: The folder.
+        pieces: What is wanted.
+
+    Returns:
+        What has to be written.
+
+    Raises:
+        ConfigInvalid: The bundle has no such graph.
+    """
+    unknown = sorted({graph for graph, _ in pieces} - set(graph_names(bundle)))
+    if unknown:
+        raise ConfigInvalid(f"{bundle.path}: has no graph '{unknown[0]}'; it has {', '.join(graph_names(bundle))}")
+    good = _good(bundle, out)
+    return [(graph, kind) for graph, kind in pieces if kind not in good.get(graph, {})]
+
+
+def export(bundle: Bundle, out: Path, pieces: Sequence[Piece], on_written: Callable[[Written], None]) -> None:
+    """Write graphs; what lies there and is still good stays.
+
+    Args:
+        bundle: Verified.
+        out: The folder; made where there is none.
+        pieces: What to write.
+        on_written: Told of each file.
+
+    Raises:
+        Mismatch: A file does not compute what its module computes. There is no `export.json` then.
+    """
+    entries = {graph: dict(entry) for graph, entry in _good(bundle, out).items()}
+    out.mkdir(parents=True, exist_ok=True)
+    (out / EXPORT_FILE).unlink(missing_ok=True)
+    for exportable in _exportables(bundle, {graph for graph, _ in pieces}):
+        graph = exportable.graph
+        entry = entries.setdefault(graph.name, {})
+        entry.update(inputs=list(graph.inputs), outputs=list(graph.outputs))
+        for kind in (kind for name, kind in pieces if name == graph.name):
+            written = _write(exportable, kind, out)
+            entry[kind] = {"file": written.file, "sha256": written.sha256, "bytes": written.bytes}
+            entry.setdefault("parity", {})[kind] = asdict(written.parity)
+            on_written(written)
+    _write_json(out / EXPORT_FILE, {**_origin(bundle), "graphs": entries})
+
+
+def made_with() -> dict[str, str]:
+    """Name what decides the bytes of a file, beside the bundle: versions, and a digest of the code."""
+    digest = hashlib.sha256()
+    for folder in SOURCES:
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(file.read_bytes())
+    return {**{name: importlib.metadata.version(name) for name in MAKERS}, "code": digest.hexdigest()}
+
+
+def _origin(bundle: Bundle) -> dict[str, Any]:
+    return {"format": FORMAT, "bundle": bundle.digest(), "made_with": made_with()}
+
+
+def _good(bundle: Bundle, out: Path) -> dict[str, dict[str, Any]]:
+    """Give the entries of what lies there and may stay."""
+    try:
+        exported = Exported.open(out, bundle=bundle.digest())
+        values = json.loads((out / EXPORT_FILE).read_text(encoding="utf-8"))
+    except (StartupError, ValueError, KeyError):
+        return {}
+    if values.get("made_with") != made_with():
+        return {}
+    known = {graph: exported.graphs[graph] for graph in graph_names(bundle) if graph in exported.graphs}
+    return {graph: _unharmed(exported, graph, entry) for graph, entry in known.items()}
+
+
+def _unharmed(exported: Exported, graph: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    harmed = {kind for kind in KINDS if kind in entry and not _is_unharmed(exported, graph, kind)}
+    return {name: value for name, value in entry.items() if name not in harmed}
+
+
+def _is_unharmed(exported: Exported, graph: str, kind: str) -> bool:
+    try:
+        exported.file(graph, kind)
+    except StartupError:
+        return False
+    return True
+
+
+def _exportables(bundle: Bundle, names: Collection[str]) -> Iterator[Exportable]:
+    """Load what the named graphs are made of, and nothing else."""
+    if set(names) - {DETECTOR}:
+        yield from (one for one in model_exportables(TwelveModel.load(bundle.path)) if one.graph.name in names)
+    if DETECTOR in names:
+        yield detector_exportable(Detector.load(bundle.path))
+
+
+def _write(exportable: Exportable, kind: str, out: Path) -> Written:
+    """Write one file beside its place, try it, then put it there."""
+    graph, how = exportable.graph, KINDS[kind]
+    since = time.perf_counter()
+    file = graph.name + how.suffix
+    unfinished = out / f"unfinished-{file}"
+    try:
+        how.write(graph, unfinished)
+        parity = measure(exportable, how.reopen(graph, unfinished), name=file)
+        os.replace(unfinished, out / file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    size, seconds = (out / file).stat().st_size, time.perf_counter() - since
+    return Written(graph.name, kind, file, sha256_of(out / file), size, parity, seconds)
+
+
+def _write_json(path: Path, value: Any) -> None:
+    unfinished = path.with_name(f"unfinished-{path.name}")
+    unfinished.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    os.replace(unfinished, path)

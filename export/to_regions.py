@@ -1,0 +1,81 @@
+"""The region extractor as a graph to export: pictures to try it on, and regions matched by where they lie."""
+
+import torch
+
+from export.exportable import Exportable, Outputs
+from twelve.engines.exported import DETECTOR
+from twelve.engines.graphs import Graph
+from twelve.regions.config import DetectorConfig
+from twelve.regions.detector import INPUTS, LEAST_GIVEN, OUTPUTS, Detector
+from twelve.regions.local import prepare
+
+TRACED_PX = (480, 640)
+"""Height and width of the picture that the graph is traced with."""
+
+TRIED_PX = ((640, 480), (333, 500), (400, 500), (90, 700), (512, 512), (1200, 240))
+"""Of those it is tried on; none is resized to the sides of the traced one."""
+
+DRAWN = 4
+"""Pictures drawn of each size, of which the one is tried in which most is found."""
+
+CELLS = (6, 8)
+"""Coloured fields of a drawn picture, down and across."""
+
+NOISE = 12
+"""Of a drawn picture, in steps of 0 to 255: no two places look alike, so no two scores tie."""
+
+
+def detector_exportable(detector: Detector) -> Exportable:
+    """Give the detector's graph and the pictures to try it on.
+
+    Args:
+        detector: In evaluation mode.
+
+    Returns:
+        What is exported.
+    """
+    generator = torch.Generator().manual_seed(0)
+    example = _draw(TRACED_PX, detector.config, generator, given=3)
+    dynamic = {"image": {1: "height", 2: "width"}, "given": {0: "given"}}
+    graph = Graph(DETECTOR, detector, INPUTS, OUTPUTS, example, dynamic)
+    trials = tuple(
+        _fullest(detector, [_draw(size, detector.config, generator, given=given) for _ in range(DRAWN)])
+        for given, size in enumerate(TRIED_PX, start=LEAST_GIVEN)
+    )
+    return Exportable(graph, trials, matched)
+
+
+def matched(expected: Outputs, got: Outputs) -> Outputs:
+    """Stand the regions found by one runtime in the order of another's: equal scores may come in either order.
+
+    Args:
+        expected: Of the detector's graph.
+        got: Of the same graph, from another runtime.
+
+    Returns:
+        `got`, each region beside the one that lies nearest; unchanged where the two do not pair off.
+    """
+    count = int(expected["count"])
+    distances = torch.cdist(expected["boxes"][:count], got["boxes"][:count], p=float("inf"))
+    nearest = distances.argmin(dim=1) if count else torch.arange(0)
+    if int(got["count"]) != count or len(nearest.unique()) != count:
+        return got
+    order = torch.cat([nearest, torch.arange(count, len(got["boxes"]))])
+    return {**got, **{name: got[name][order] for name in ("boxes", "features", "scores", "labels")}}
+
+
+def _draw(size: tuple[int, int], config: DetectorConfig, generator: torch.Generator, *, given: int) -> Outputs:
+    """Draw a picture of coloured fields and boxes in it, as the graph takes them."""
+    fields = torch.randint(NOISE, 256 - NOISE, (1, 3, *CELLS), generator=generator).float()
+    smooth = torch.nn.functional.interpolate(fields, size=size, mode="nearest")[0]
+    noisy = smooth + torch.randint(-NOISE, NOISE, smooth.shape, generator=generator)
+    image = prepare(noisy.permute(1, 2, 0).to(torch.uint8).numpy(), config)
+    reach = torch.tensor([image.shape[2], image.shape[1]])
+    first = torch.rand(given, 2, generator=generator) * reach / 2
+    sides = (0.1 + 0.4 * torch.rand(given, 2, generator=generator)) * reach
+    return {"image": image, "given": torch.cat([first, first + sides], dim=1)}
+
+
+def _fullest(detector: Detector, drawn: list[Outputs]) -> Outputs:
+    with torch.inference_mode():
+        return max(drawn, key=lambda inputs: int(detector(inputs["image"], inputs["given"]).count))
