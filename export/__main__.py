@@ -136,12 +136,14 @@ def _show_files(out: Path, written: Sequence[Written]) -> None:
 
 
 def _show_agreement(tallies: Tallies) -> None:
-    table = Table("task", "engine", *Verdict, "largest difference of scores", "lines")
+    table = Table("task", "engine", *Verdict, "score gap")
     for (task, engine), tally in sorted(tallies.items()):
         counts = (str(tally.verdicts[verdict]) for verdict in Verdict)
-        lines = ", ".join(map(str, tally.different))
-        table.add_row(task, engine, *counts, f"{tally.score_difference:.0e}", lines)
+        table.add_row(task, engine, *counts, f"{tally.score_gap:.0e}")
     Console().print(table)
+    for (task, engine), tally in sorted(tallies.items()):
+        for line in tally.different:
+            typer.echo(f"line {line}: {task} is answered differently by {engine}")
 
 
 @contextmanager

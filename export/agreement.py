@@ -34,12 +34,12 @@ class Tally:
 
     Attributes:
         verdicts: How often each was given.
-        score_difference: The largest between the two best scores, where the answers are the same.
+        score_gap: The largest between both engines' best scores, where the answers are the same.
         different: Lines of the requests that were answered differently.
     """
 
     verdicts: dict[Verdict, int] = field(default_factory=lambda: dict.fromkeys(Verdict, 0))
-    score_difference: float = 0.0
+    score_gap: float = 0.0
     different: list[int] = field(default_factory=list)
 
     def add(self, line: int, reference: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
@@ -48,7 +48,7 @@ class Tally:
         self.verdicts[verdict] += 1
         if verdict is Verdict.SAME:
             gap = abs(reference["candidates"][0]["score"] - answer["candidates"][0]["score"])
-            self.score_difference = max(self.score_difference, gap)
+            self.score_gap = max(self.score_gap, gap)
         if verdict is Verdict.DIFFERENT:
             self.different.append(line)
 
