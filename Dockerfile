@@ -37,16 +37,16 @@ RUN pip install --no-build-isolation '.[export]'
 COPY export export
 COPY handlers handlers
 COPY model_store/small model_store/small
-RUN python3 -m export all model_store/small
+RUN python3 -m export all model_store/small && chmod -R a+rX .
 
 FROM python AS serve
 COPY --from=library /opt/venv /opt/venv
-COPY handlers handlers
-COPY export export
-COPY ops/log4j2.xml ops/log4j2.xml
-COPY config.properties ./
-COPY model_store/small model_store/small
+COPY --from=exported /app/handlers handlers
+COPY --from=exported /app/export export
+COPY --from=exported /app/model_store model_store
 COPY --from=exported /app/build build
+COPY --chmod=644 config.properties ./
+COPY --chmod=644 ops/log4j2.xml ops/log4j2.xml
 ENV RUN_DIR=/var/lib/twelve
 RUN install --directory --owner=twelve "$RUN_DIR"
 USER twelve
