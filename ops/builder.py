@@ -9,18 +9,19 @@ import json
 import os
 import shlex
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
+
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 CODENAME = "bookworm"
@@ -204,8 +205,7 @@ class Builder:
             self._wait_healthy(process, [container, "--", *configuration["Healthcheck"]["Test"][1:]], log)
             yield f"http://127.0.0.1:{port}"
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(STOP_TIMEOUT_S)
+            stop(process, configuration["Entrypoint"])
 
     def _wait_healthy(self, process: subprocess.Popen[bytes], check: list[str], log: Path) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S
@@ -216,6 +216,23 @@ class Builder:
                 self("run", *check)
                 return
             time.sleep(BETWEEN_PROBES_S)
+
+
+def stop(buildah: subprocess.Popen[bytes], entrypoint: Sequence[str]) -> None:
+    """End a container's own command as an engine does, by SIGTERM; buildah ends with it, and would not pass it on.
+
+    Args:
+        buildah: Runs the container.
+        entrypoint: The container's command; the program may be written with another path.
+
+    Raises:
+        subprocess.TimeoutExpired: It does not end.
+    """
+    below = psutil.Process(buildah.pid).children(recursive=True) if buildah.poll() is None else []
+    for process in below:
+        if process.cmdline()[1:] == entrypoint[1:]:
+            process.terminate()
+    buildah.wait(STOP_TIMEOUT_S)
 
 
 def free_ports(count: int) -> int:
