@@ -3,7 +3,7 @@
 Shapes: R regions · F feature width · G given boxes. Boxes XYXY in pixels of the upright picture.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +21,9 @@ SAME_BOX_PX = 1.0
 """How far a candidate may lie from the brought box that it means, on each side (the HTTP contract)."""
 
 FLOAT_BYTES = 4
+
+LARGEST_FEATURE = 65504.0
+"""Of a brought-along feature: what float16 holds, as feature stores do. Greater ones drown the model in infinities."""
 
 Boxes = tuple[tuple[float, float, float, float], ...]
 
@@ -46,6 +49,11 @@ class Slot(Protocol):
     @property
     def key(self) -> Hashable:
         """Tell pictures apart: equal keys show the same."""
+        ...
+
+    @property
+    def pixels(self) -> int:
+        """Count the pixels that are held decoded."""
         ...
 
     def look(self, desk: "PictureDesk", boxes_px: Boxes, *, at: str) -> Attached:
@@ -78,6 +86,11 @@ class SentPicture:
         """Give the hash of its pixels."""
         return self.picture.digest
 
+    @property
+    def pixels(self) -> int:
+        """Count them."""
+        return self.picture.height * self.picture.width
+
     def look(self, desk: "PictureDesk", boxes_px: Boxes, *, at: str) -> Attached:
         """Find its regions, or know them already; see `Slot.look`."""
         del at
@@ -96,6 +109,11 @@ class NamedPicture:
         """Give the ref."""
         return self.ref
 
+    @property
+    def pixels(self) -> int:
+        """Give 0: nothing is decoded yet."""
+        return 0
+
     def look(self, desk: "PictureDesk", boxes_px: Boxes, *, at: str) -> Attached:
         """Know its regions, or look at the kept file again; see `Slot.look`."""
         known = None if boxes_px else desk.cache.regions(self.ref)
@@ -112,6 +130,11 @@ class BroughtPicture:
     def key(self) -> Hashable:
         """Give the object's identity: nobody compares features."""
         return id(self.regions)
+
+    @property
+    def pixels(self) -> int:
+        """Give 0: nobody sees any."""
+        return 0
 
     def look(self, desk: "PictureDesk", boxes_px: Boxes, *, at: str) -> Attached:
         """Find each candidate among the boxes brought along; see `Slot.look`."""
@@ -136,6 +159,31 @@ class PictureDesk:
             ImageRef: self._open_ref,
             RegionsImage: self._open_brought,
         }
+
+    def open_all(self, images: Sequence[AnyImage], paths: Sequence[str]) -> tuple[Slot, ...]:
+        """Open a request's pictures, one after the other; together they hold no more pixels than one may.
+
+        Args:
+            images: As the request holds them.
+            paths: The fields' paths, for errors.
+
+        Returns:
+            Slots to look at.
+
+        Raises:
+            TooLarge: The pictures together are larger than the limits.
+        """
+        slots: list[Slot] = []
+        for image, at in zip(images, paths, strict=True):
+            slots.append(self.open(image, at=at))
+            pixels = sum(slot.pixels for slot in slots)
+            if pixels > self._limits.max_pixels:
+                raise TooLarge(
+                    f"{at}: with this picture the request holds {pixels} pixels, at most {self._limits.max_pixels} "
+                    "are decoded for one; send smaller pictures",
+                    at=at,
+                )
+        return tuple(slots)
 
     def open(self, image: AnyImage, *, at: str) -> Slot:
         """Decode a picture, or read the regions brought along; a ref stays a ref.
@@ -255,8 +303,10 @@ def brought(regions: BroughtRegions, *, feature_width: int, at: str) -> RegionSe
             at=f"{at}.regions.features",
         )
     features = torch.frombuffer(bytearray(regions.features), dtype=torch.float32).reshape(count, feature_width)
-    if not bool(features.isfinite().all()):
-        raise InvalidField(f"{at}.regions.features: must be finite numbers", at=f"{at}.regions.features")
+    if not bool((features.abs() <= LARGEST_FEATURE).all()):  # NaN compares as false
+        raise InvalidField(
+            f"{at}.regions.features: must be finite numbers up to {LARGEST_FEATURE:g}", at=f"{at}.regions.features"
+        )
     boxes = _inside(regions.boxes, height=regions.height, width=regions.width, at=f"{at}.regions.boxes")
     assert boxes is not None  # the schema asks for at least one
     labels = torch.full((count,), UNKNOWN_LABEL)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, StrictStr, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from twelve.errors import InvalidField, RequestError, TooLarge
@@ -58,7 +58,7 @@ Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 Box = Annotated[tuple[Number, Number, Number, Number], AfterValidator(_box)]
 """[x1, y1, x2, y2] in pixels of the upright picture."""
 
-Boxes = Annotated[tuple[Box, ...], Field(min_length=2, max_length=MOST_BOXES)]
+Boxes = Annotated[tuple[Box, ...], Field(min_length=2, max_length=MOST_BOXES), FailFast()]
 """Candidate boxes of one picture."""
 
 
@@ -74,6 +74,12 @@ def _base64(value: Any) -> bytes:
 
 
 Base64 = Annotated[bytes, BeforeValidator(_base64)]
+
+
+LONGEST_SIDE = 1_000_000
+"""Pixels, of a picture whose regions are brought along: nobody decodes it, so only nonsense is refused."""
+
+Side = Annotated[int, Field(gt=0, le=LONGEST_SIDE, strict=True)]
 
 
 class EncodedImage(BaseModel):
@@ -95,9 +101,9 @@ class BroughtRegions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     features: Base64
-    boxes: Annotated[tuple[Box, ...], Field(min_length=1, max_length=MOST_BOXES)]
-    width: Annotated[int, Field(gt=0, strict=True)]
-    height: Annotated[int, Field(gt=0, strict=True)]
+    boxes: Annotated[tuple[Box, ...], Field(min_length=1, max_length=MOST_BOXES), FailFast()]
+    width: Side
+    height: Side
 
 
 class RegionsImage(BaseModel):
@@ -127,7 +133,7 @@ def _image(value: Any) -> AnyImage:
     if isinstance(value, dict) and "regions" in value:
         return _inner(RegionsImage, value)
     raise PydanticCustomError(
-        "image", 'must be base64 text, {{"ref": …}} or {{"regions": …}}, got {got}', {"got": kind_of(value)}
+        "image", 'must be base64 text, {"ref": …} or {"regions": …}, got {got}', {"got": kind_of(value)}
     )
 
 
@@ -262,7 +268,8 @@ def refusal(error: ValidationError, *, task: str, fields: Sequence[str]) -> Requ
     at = path_of(first["loc"])
     kind = {"too_large": TooLarge}.get(first["type"], InvalidField)
     hint = f"; task '{task}' takes {', '.join(fields)}" if first["type"] in ("missing", "extra_forbidden") else ""
-    return kind(f"{at}: {sentence_of(first)}{hint}", at=at)
+    subject = f"task '{task}' " if first["type"] == "pictures" else ""
+    return kind(f"{at}: {subject}{sentence_of(first)}{hint}", at=at)
 
 
 def sentence_of(error: ErrorDetails) -> str:
@@ -277,7 +284,8 @@ def sentence_of(error: ErrorDetails) -> str:
     if kind == "too_short":
         return f"has {context['actual_length']} entries, at least {context['min_length']} are needed"
     if kind in EXPECTED:
-        return f"{EXPECTED[kind]}, got {kind_of(error['input'])}"
+        got = kind_of(error["input"])
+        return f"{EXPECTED[kind]}, got {got if got not in EXPECTED[kind] else 'one beyond all bounds'}"
     return error["msg"]
 
 

@@ -19,9 +19,9 @@ from torch import Tensor
 from twelve.assembly import Parts, Settings, assemble
 from twelve.batch import BatchBuilder, Span, Text, Visual, plan, visual
 from twelve.engines.engine import RowStates
-from twelve.errors import EngineFailed, InvalidField, OutOfMemory, TaskNotInCheckpoint, TwelveError
+from twelve.errors import EngineFailed, InvalidField, OutOfMemory, TaskNotInCheckpoint, TooLarge, TwelveError
 from twelve.pictures import Attached, BatchDesk, Slot
-from twelve.schema import Answer
+from twelve.schema import MOST_CHARACTERS, Answer
 from twelve.tasks.base import AnswerList, Prompt, Seen
 from twelve.tasks.registry import AnyTask
 from twelve.text import TextEncoder
@@ -160,8 +160,7 @@ class Service:
             )
         prompt = asked.task.rows(asked.request)
         paths = picture_paths(asked, len(prompt.images))
-        slots = tuple(self._desk.open(image, at=at) for image, at in zip(prompt.images, paths, strict=True))
-        return Ready(asked.task, prompt, slots, paths)
+        return Ready(asked.task, prompt, self._desk.open_all(prompt.images, paths), paths)
 
     def _attach_all(self, ready: Sequence[Ready | TwelveError]) -> list[Example | TwelveError]:
         desk = BatchDesk(self._desk)
@@ -182,14 +181,20 @@ class Service:
         if not good:
             return [one for one in encoded if isinstance(one, TwelveError)]
         try:
-            scored: list[Scored | TwelveError] = list(self._run(good, watch))
+            scored = self._run(good, watch)
         except Exception as error:  # one request's rows may have sunk the pass: let each sink or swim alone
             log.warning("a batch of %d failed (%s: %s); running each alone", len(good), type(error).__name__, error)
-            scored = each(lambda one: self._run([one], watch)[0], good)
+            scored = [one for alone in good for one in self._run_alone(alone, watch)]
         remaining = iter(scored)
         return [next(remaining) if isinstance(one, Encoded) else one for one in encoded]
 
-    def _run(self, encoded: Sequence[Encoded], watch: "Stopwatch") -> list[Scored]:
+    def _run_alone(self, encoded: Encoded, watch: "Stopwatch") -> list[Scored | TwelveError]:
+        return [
+            found[0] if isinstance(found, list) else found
+            for found in each(lambda one: self._run([one], watch), [encoded])
+        ]
+
+    def _run(self, encoded: Sequence[Encoded], watch: "Stopwatch") -> list[Scored | TwelveError]:
         builder = BatchBuilder()
         spans = [builder.add(one.pairs) for one in encoded]
         batch = builder.build()
@@ -201,7 +206,7 @@ class Service:
         with watch("fuse"):
             states = self.engine.fuse(batch, passes, texts, pictures)
         with watch("heads"):
-            return [self._head(one.example, states, span) for one, span in zip(encoded, spans, strict=True)]
+            return each(lambda own: self._head(own[0].example, states, own[1]), list(zip(encoded, spans, strict=True)))
 
     def _head(self, example: Example, states: Sequence[RowStates], span: Span) -> Scored:
         logits = self.engine.head(example.task.head, states, span)
@@ -256,6 +261,11 @@ class Encoder:
         return Encoded(example, pairs)
 
     def _text(self, text: str, task: AnyTask) -> Text:
+        if len(text) > MOST_CHARACTERS:
+            raise TooLarge(
+                f"{task.text_field}: has {len(text)} characters in all, at most {MOST_CHARACTERS} are read",
+                at=task.text_field,
+            )
         ids = self._encoder.encode(text)
         if len(ids) > self._most_tokens:
             raise InvalidField(

@@ -19,7 +19,13 @@ from twelve.tasks.registry import AnyTask
 
 JSON, FORM = "application/json", "multipart/form-data"
 NAME, TOKEN = "task", "task_token"
-NUMBERED_PART = re.compile(r"image_(0|[1-9][0-9]?)")
+MOST_FIELDS = 64
+"""Of one request; no task takes a tenth of them."""
+
+MOST_ECHOED = 500
+"""Characters of a message: what a stranger sent is quoted, not returned whole."""
+
+NUMBERED_PART = re.compile(r"image_(0|[1-9][0-9]{0,3})")
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ def read(call: Call) -> Asked:
     if call.method != "POST":
         raise MethodNotAllowed(f"method: predictions are asked for by POST, got {call.method}")
     fields = dict(_fields(call))
+    _refuse_odd_names(fields)
     task = _task(fields)
     try:
         return Asked(task, _request(call, task, fields))
@@ -117,6 +124,8 @@ def from_form(fields: Mapping[str, Any], request: type[TaskRequest]) -> dict[str
         for name, raw in fields.items()
         if name not in parts
     }
+    if parts and "images" in values:
+        raise InvalidField("images: come as numbered parts or as one field, got both", at="images")
     if parts:
         values["images"] = _numbered(parts)
     return values
@@ -129,8 +138,14 @@ def answered(answer: Answer) -> Reply:
 
 def refused(error: TwelveError, *, request_id: str, task: str | None) -> Reply:
     """Reply with an error; the body is whole whatever the message holds."""
-    problem = Problem(code=error.code, at=error.at, message=error.message, request=request_id)
+    at = error.at and shortened(error.at)
+    problem = Problem(code=error.code, at=at, message=shortened(error.message), request=request_id)
     return Reply(error.status, _encode({"error": problem.model_dump()}), task)
+
+
+def shortened(text: str) -> str:
+    """Cut a text that quotes a stranger at length."""
+    return text if len(text) <= MOST_ECHOED else f"{text[: MOST_ECHOED - 1]}…"
 
 
 def _encode(value: Any) -> bytes:
@@ -146,6 +161,14 @@ def _fields(call: Call) -> Mapping[str, Any]:
     if kind == FORM:
         raise Malformed("body: is no readable form; send each field as a part with a name")
     return _parsed(bytes(call.body))
+
+
+def _refuse_odd_names(fields: Mapping[str, Any]) -> None:
+    if len(fields) > MOST_FIELDS:
+        raise InvalidField(f"body: has {len(fields)} fields, no task takes more than {MOST_FIELDS}", at="body")
+    for name in fields:
+        if not name.isprintable():
+            raise InvalidField(f"body: a field is named {name!a}; names are plain text", at="body")
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ import torch
 
 from tests.bundles import FEATURE_WIDTH, make_tiny_bundle, picture
 from twelve.assembly import Settings
+from twelve.image import ImageLimits
 from twelve.service import Service
 from twelve.tasks import TASKS
 from twelve.wire import Call
@@ -166,6 +167,15 @@ BAD = {
     "one box": ({**example("visual7w"), "boxes": [[1, 1, 9, 9]]}, 422, "invalid-field", "boxes"),
     "an empty dialogue": ({**example("guesswhat"), "dialog": []}, 422, "invalid-field", "dialog"),
     "features of another width": ({**example("vqa-v2"), "image": {"regions": {"features": "AAAA", "boxes": [[1, 1, 9, 9]], "width": 9, "height": 9}}}, 422, "invalid-field", "image.regions.features"),
+    "a picture side beyond all bounds": ({**example("vqa-v2"), "image": {"regions": {"features": "AAAA", "boxes": [[1, 1, 9, 9]], "width": 10**30, "height": 9}}}, 422, "invalid-field", "image"),
+    "a million pictures that are none": ({**NLVR2, "images": [0] * 1_000_000}, 422, "invalid-field", "images"),
+    "a million boxes that are none": ({**example("visual7w"), "boxes": [0] * 1_000_000}, 422, "invalid-field", "boxes[0]"),
+    "a dialogue of a million characters": ({**example("guesswhat"), "dialog": [{"question": "a " * 4000, "answer": "no"}] * 64}, 413, "too-large", "dialog"),
+    "features that drown the model": ({**example("vqa-v2"), "image": {"regions": {"features": base64.b64encode(b"\xff\xff\x7f\x7f" * FEATURE_WIDTH).decode(), "boxes": [[1, 1, 9, 9]], "width": 9, "height": 9}}}, 422, "invalid-field", "image.regions.features"),
+    "a hundred fields": ({**example("vqa-v2"), **{f"f{n}": 0 for n in range(100)}}, 422, "invalid-field", "body"),
+    "a field named by half a character": ({**example("vqa-v2"), "\ud800": 0}, 422, "invalid-field", "body"),
+    "a task name of a megabyte": ({"task": "x" * 1_000_000}, 404, "unknown-task", "task"),
+    "a box coordinate beyond floats": ({**example("visual7w"), "boxes": [[0, 0, 10**400, 9], [1, 1, 9, 9]]}, 422, "invalid-field", "boxes[0][2]"),
     "token and task that clash": ({**example("vqa-v2"), "task_token": 2}, 422, "invalid-field", "task_token"),
 }  # fmt: skip
 
@@ -177,6 +187,7 @@ def test_a_bad_request_gets_its_documented_error(service: Service, kind: str) ->
     error = body(reply)["error"]
     assert (reply.status, error["code"], error["at"]) == (status, code, at), error
     assert error["request"] == "r"
+    assert len(reply.body) < 4096
     assert error["message"].startswith(at.split("[")[0].split(".")[0])
 
 
@@ -225,6 +236,20 @@ def test_separator_tokens_typed_by_a_user_are_text(service: Service) -> None:
     plain = body(service.answer_calls([call({**example("vqa-v2"), "question": "car [SEP] dog"})])[0])
     spaced = body(service.answer_calls([call({**example("vqa-v2"), "question": "car [ sep ] dog"})])[0])
     assert plain["candidates"] == spaced["candidates"]
+
+
+def test_pictures_of_one_request_hold_no_more_pixels_than_one_may(bundle: Path) -> None:
+    service = Service.open(bundle, Settings(engine="eager", limits=ImageLimits(max_pixels=2 * 320 * 240)))
+    fields = {"task": "coco-retrieval", "caption": "a car", "images": [encoded(seed) for seed in range(3)]}
+    two, three = service.answer_calls([call({**fields, "images": fields["images"][:2]}), call(fields)])
+    assert (two.status, three.status) == (200, 413)
+    assert body(three)["error"]["at"] == "images[2]"
+
+
+def test_pictures_come_as_parts_or_as_one_field_but_not_both(service: Service) -> None:
+    form = {"task": b"nlvr2", "statement": b"x", "image_0": picture(0), "image_1": picture(1), "images": b"[]"}
+    reply = service.answer_calls([Call(body=form, content_type="multipart/form-data")])[0]
+    assert (reply.status, body(reply)["error"]["at"]) == (422, "images")
 
 
 class Tally:

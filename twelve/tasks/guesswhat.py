@@ -6,7 +6,7 @@ The token is 17, the guesser's row. The published demo sends 16, a row that trai
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import FailFast, Field
 
 from twelve.schema import MOST_TURNS, Boxes, Image, StoredImage, TaskRequest, Turn
 from twelve.tasks.base import Draw, Labelled, Prompt
@@ -17,7 +17,7 @@ from twelve.tasks.records import GuessedObject
 class DialogRequest(TaskRequest):
     """A dialogue about one of the boxes of a picture."""
 
-    dialog: Annotated[tuple[Turn, ...], Field(min_length=1, max_length=MOST_TURNS)]
+    dialog: Annotated[tuple[Turn, ...], Field(min_length=1, max_length=MOST_TURNS), FailFast()]
     image: Image
     boxes: Boxes
 

@@ -3,22 +3,23 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
+from pydantic import BeforeValidator, FailFast
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from twelve.heads.pair import FALSE, PICTURES_OF_A_PAIR, TRUE
-from twelve.schema import AnyImage, Image, StoredImage, TaskRequest, Text
+from twelve.schema import Image, StoredImage, TaskRequest, Text
 from twelve.tasks.base import Decoded, Draw, Labelled, Prompt, Seen, Task, ranked
 from twelve.tasks.kinds.losses import exclusive, one_hot
 from twelve.tasks.records import ComparedImages
 
 
-def _two(images: tuple[AnyImage, ...]) -> tuple[AnyImage, ...]:
-    if len(images) != PICTURES_OF_A_PAIR:
+def _two(images: Any) -> Any:
+    """Count the pictures before any of them is looked at."""
+    if isinstance(images, list | tuple) and len(images) != PICTURES_OF_A_PAIR:
         raise PydanticCustomError(
             "pictures",
-            "task 'nlvr2' compares {needs} pictures, got {got}",
+            "compares {needs} pictures, got {got}",
             {"needs": PICTURES_OF_A_PAIR, "got": len(images)},
         )
     return images
@@ -28,7 +29,7 @@ class PairRequest(TaskRequest):
     """A statement about two pictures."""
 
     statement: Text
-    images: Annotated[tuple[Image, ...], AfterValidator(_two)]
+    images: Annotated[tuple[Image, ...], FailFast(), BeforeValidator(_two)]
 
 
 class Comparing(Task[PairRequest, ComparedImages]):

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import FailFast, Field
 from torch import Tensor
 
 from twelve.schema import Image, StoredImage, TaskRequest, Text
@@ -23,7 +23,7 @@ class CaptionRequest(TaskRequest):
     """A caption and the pictures it may describe."""
 
     caption: Text
-    images: Annotated[tuple[Image, ...], Field(min_length=FEWEST, max_length=MOST)]
+    images: Annotated[tuple[Image, ...], Field(min_length=FEWEST, max_length=MOST), FailFast()]
 
 
 class Retrieving(Task[CaptionRequest, CaptionedImage]):
