@@ -94,8 +94,12 @@ class SentPicture:
     def look(self, desk: "PictureDesk", boxes_px: Boxes, *, at: str) -> Attached:
         """Find its regions, or know them already; see `Slot.look`."""
         del at
-        known = None if boxes_px else desk.cache.regions(self.picture.digest)
-        return _attached(known or desk.extract(self.picture, self.encoded, boxes_px), self.picture.digest)
+        ref = self.picture.digest
+        known = None if boxes_px else desk.cache.regions(ref)
+        if known is None:
+            return _attached(desk.extract(self.picture, self.encoded, boxes_px), ref)
+        desk.cache.keep(ref, self.encoded, known)  # its files may be swept, and other workers must know this ref
+        return _attached(known, ref)
 
 
 @dataclass(frozen=True)
