@@ -8,7 +8,7 @@ pixel is decoded. What becomes of odd pictures:
     alpha              composed on white, transparent palette entries too
     grey, palette      spread over the three channels
     CMYK, YCbCr        converted without a colour profile
-    16 bit             the high byte, as Pillow itself does for 16-bit RGB
+    16 bit             the high byte, as Pillow itself does for 16-bit RGB; a transparent grey shows as that grey
     float              taken as 0 to 1
 """
 
@@ -180,11 +180,11 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":  # Pillow has no 16-bit alpha: a transparent grey stays grey
+        return _eight_bit(image).convert("RGB")
     if image.has_transparency_data:
         visible = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, PAPER_WHITE), visible).convert("RGB")
-    if image.mode.startswith("I") or image.mode == "F":
-        image = _eight_bit(image)
     return image.convert("RGB")
 
 

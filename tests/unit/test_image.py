@@ -63,6 +63,11 @@ def test_sixteen_bit_grey_keeps_its_high_byte() -> None:
     assert_flat(decode(file_bytes(deep, "TIFF"), limits=LIMITS), (0x4D, 0x4D, 0x4D))
 
 
+def test_sixteen_bit_grey_with_a_transparent_value_stays_grey() -> None:
+    deep = Image.fromarray(np.full((8, 12), 0x4D80, np.uint16))
+    assert_flat(decode(file_bytes(deep, "PNG", transparency=7), limits=LIMITS), (0x4D, 0x4D, 0x4D))
+
+
 def test_floats_are_taken_as_zero_to_one() -> None:
     fraction = Image.fromarray(np.full((8, 12), 0.5, np.float32))
     assert_flat(decode(file_bytes(fraction, "TIFF"), limits=LIMITS), (127, 127, 127))
