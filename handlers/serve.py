@@ -1,10 +1,9 @@
 """The server from one command: `python -m handlers.serve`, which is what `make serve` runs.
 
-Exports the bundle's graphs where that is still to be done, starts TorchServe and the metrics exporter, waits until a
+Exports whatever of the bundle's graphs is not up to date, starts TorchServe and the metrics exporter, waits until a
 request has really been answered, says how to ask, and stops everything that it started on Ctrl-C or SIGTERM.
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -122,31 +121,13 @@ def export(bundle: Bundle, wish: Wish) -> None:
         ServerDied: The export failed; it has said why.
     """
     graphs = BUILD / bundle.path.resolve().name
-    if wish.engine != EAGER and not is_exported(bundle, graphs):
-        print(f"Exporting {bundle.path} to {graphs}", flush=True)
+    if wish.engine != EAGER:  # the export knows what is up to date, its own code and versions included
         _python("-m", "export", "all", str(bundle.path))
     _python(
         *("-m", "export.archive", str(bundle.path)),
         *("--graphs", str(graphs), "--out", str(wish.run.model_store), "--cache", str(wish.run.cache)),
         *("--engine", wish.engine, "--workers", str(wish.workers), "--threads", str(wish.threads)),
     )
-
-
-def is_exported(bundle: Bundle, graphs: Path) -> bool:
-    """Say whether a folder holds the graphs of this very bundle.
-
-    Args:
-        bundle: To serve.
-        graphs: The folder.
-
-    Returns:
-        Whether its `export.json` names the bundle's digest.
-    """
-    try:
-        values = json.loads((graphs / "export.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        return False
-    return bool(values.get("bundle") == bundle.digest())
 
 
 def say_how_to_ask(wish: Wish) -> None:

@@ -11,9 +11,8 @@ import pytest
 import yaml
 
 from export.archive import MOST_BYTES, Serving, make_model_directory
-from handlers import java, torchserve
+from handlers import java, serve, torchserve
 from handlers.healthcheck import NotReady, Server
-from handlers.serve import is_exported
 from handlers.torchserve import TEMPLATE, Ports, RunDirectory, ServerDied, check_alive, effective_config
 from tests.bundles import make_tiny_bundle
 from twelve.assembly import Settings
@@ -162,16 +161,14 @@ def test_a_dead_server_is_told_with_its_exit_code_and_the_logs_tail(process, run
     assert died.value.exit_code == 137
 
 
-def test_a_bundle_counts_as_exported_only_by_its_own_digest(tmp_path):
+@pytest.mark.parametrize(("engine", "exports"), [("onnxruntime", True), ("torchscript", True), ("eager", False)])
+def test_the_export_itself_decides_what_is_up_to_date(tmp_path, monkeypatch, engine, exports):
     bundle = make_tiny_bundle(tmp_path / "tiny")
-    graphs = tmp_path / "graphs"
-    assert not is_exported(bundle, graphs)
-    graphs.mkdir()
-    for digest, expected in (("0" * 64, False), (bundle.digest(), True)):
-        (graphs / "export.json").write_text(json.dumps({"bundle": digest}))
-        assert is_exported(bundle, graphs) == expected
-    (graphs / "export.json").write_text("{")
-    assert not is_exported(bundle, graphs)
+    called = []
+    monkeypatch.setattr(serve, "_python", lambda *arguments: called.append(arguments[1:3]))
+    ports, run = Ports(1, 2, 3, 4, 5, 6), RunDirectory(tmp_path / "run")
+    serve.export(bundle, serve.Wish(bundle.path, engine, 1, 1, "127.0.0.1", ports, run, console=False))
+    assert called == [("export", "all")] * exports + [("export.archive", str(bundle.path))]
 
 
 def test_a_model_directory_holds_what_torchserve_and_the_handler_read(tmp_path):
