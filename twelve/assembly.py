@@ -106,24 +106,31 @@ def assemble(path: Path, settings: Settings) -> Parts:
     bundle.verify()
     torch.set_num_threads(settings.threads)
     config = ModelConfig.load(path / CONFIG_FILE)
+    knowledge, encoder = knowledge_of(bundle, config), encoder_of(bundle, config)
     runners = ENGINES[settings.engine](bundle, config, settings)
     digest = runners.extractor.digest if runners.extractor else NO_DETECTOR
     cache = RegionCache(settings.cache, detector=digest)
     desk = PictureDesk(runners.extractor, cache, limits=settings.limits, feature_width=config.v_feature_size)
-    encoder = TextEncoder.load(path / VOCABULARY)
-    return Parts(knowledge_of(bundle, config), runners.engine, runners.extractor, desk, encoder)
+    return Parts(knowledge, runners.engine, runners.extractor, desk, encoder)
 
 
 def knowledge_of(bundle: Bundle, config: ModelConfig) -> Knowledge:
     """Read what a bundle knows beside its weights.
 
     Raises:
-        ConfigInvalid: A task's token is not the one it was trained with, or an answer list is of another length.
+        BundleMissing: A head has no answer list.
+        ConfigInvalid: A task's token is not the one it was trained with or has no row in the task table, or an answer
+            list is of another length.
     """
-    for name, token in bundle.manifest.tasks.items():
-        if name in TASKS and TASKS[name].token != token:
+    known = {name: token for name, token in bundle.manifest.tasks.items() if name in TASKS}
+    for name, token in known.items():
+        if TASKS[name].token != token:
             raise ConfigInvalid(
                 f"{bundle.path}: task '{name}' was trained with token {token}, here it is {TASKS[name].token}"
+            )
+        if config.task_specific_tokens and not 0 <= token < config.task_embedding_rows:
+            raise ConfigInvalid(
+                f"{bundle.path}: task '{name}' has token {token}, the task table has {config.task_embedding_rows} rows"
             )
     lengths = {"vqa": config.vqa_labels, "gqa": config.gqa_labels}
     answers = {head: AnswerList(bundle.answers(head)) for head in lengths}
@@ -135,6 +142,22 @@ def knowledge_of(bundle: Bundle, config: ModelConfig) -> Knowledge:
             )
     model = ModelName(name=bundle.manifest.name, version=bundle.manifest.version)
     return Knowledge(model, frozenset(bundle.manifest.tasks), answers, config.max_position_embeddings)
+
+
+def encoder_of(bundle: Bundle, config: ModelConfig) -> TextEncoder:
+    """Read the vocabulary.
+
+    Raises:
+        BundleMissing: There is none.
+        ConfigInvalid: It has more entries than the word table has rows.
+    """
+    encoder = TextEncoder.load(bundle.path / VOCABULARY)
+    if encoder.size > config.vocab_size:
+        raise ConfigInvalid(
+            f"{bundle.path}: {VOCABULARY} has {encoder.size} entries, the word table {config.vocab_size} rows; "
+            "use the vocabulary the model was trained with"
+        )
+    return encoder
 
 
 def _eager(bundle: Bundle, config: ModelConfig, settings: Settings) -> Runners:

@@ -12,7 +12,7 @@ A bundle is a folder:
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -95,8 +95,17 @@ class Bundle:
         return DETECTOR_CONFIG in self.manifest.files
 
     def answers(self, head: str) -> tuple[str, ...]:
-        """Give the answers of a head, in the order of its outputs."""
-        return tuple(json.loads((self.path / "answers" / f"{head}.json").read_text(encoding="utf-8")))
+        """Give the answers of a head, in the order of its outputs.
+
+        Raises:
+            BundleMissing: Their file is not there.
+            ConfigInvalid: It is no list of words.
+        """
+        path = self.path / "answers" / f"{head}.json"
+        answers = _json(path)
+        if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers):
+            raise ConfigInvalid(f"{path}: is no JSON list of strings; copy the bundle again")
+        return tuple(answers)
 
     def digest(self) -> str:
         """Identify the bundle by the hashes of its files, scores and notes aside."""
@@ -153,16 +162,44 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def json_object(path: Path) -> dict[str, Any]:
+    """Read a file that must hold one JSON object.
+
+    Raises:
+        BundleMissing: There is no such file.
+        ConfigInvalid: It holds something else.
+    """
+    values = _json(path)
+    if not isinstance(values, dict):
+        raise ConfigInvalid(f"{path}: is no JSON object but {str(values)[:40]!r}; write or copy it again")
+    return values
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BundleMissing(f"{path} is not there; write or copy it again") from error
+    except ValueError as error:
+        raise ConfigInvalid(f"{path}: is no JSON ({error}); write or copy it again") from error
+
+
 def _read_manifest(path: Path) -> Manifest:
     if not path.is_file():
         raise BundleMissing(f"{path.parent} holds no bundle: there is no {path.name}; name a folder that has one")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ConfigInvalid(f"{path}: is no JSON ({error}); copy the bundle again") from error
+    values = json_object(path)
     if values.get("format") != FORMAT:
         raise ConfigInvalid(f"{path}: format {values.get('format')!r}, this version reads format {FORMAT}")
     try:
-        return Manifest(**{name: values[name] for name in ("name", "version", "tasks", "files", "scores", "notes")})
+        entries = {name: values[name] for name in ("name", "version", "tasks", "files", "scores", "notes")}
     except KeyError as error:
         raise ConfigInvalid(f"{path}: has no entry {error}") from error
+    if not _all_are(entries["tasks"], lambda token: isinstance(token, int)):
+        raise ConfigInvalid(f"{path}: tasks must be an object of token numbers by name")
+    if not _all_are(entries["files"], lambda entry: isinstance(entry, dict) and isinstance(entry.get("sha256"), str)):
+        raise ConfigInvalid(f"{path}: files must be an object of entries with a sha256, by name")
+    return Manifest(**entries)
+
+
+def _all_are(values: object, fit: Callable[[object], bool]) -> bool:
+    return isinstance(values, dict) and all(fit(value) for value in values.values())

@@ -31,6 +31,8 @@ class TextEncoder:
         self._tokenizer.normalizer = BertNormalizer(lowercase=True)
         self._tokenizer.pre_tokenizer = BertPreTokenizer()
         self._cls, self._sep = vocabulary[CLS], vocabulary[SEP]
+        self.size = max(vocabulary.values()) + 1
+        """Rows that a word table needs for every id."""
 
     @classmethod
     def load(cls, path: Path) -> "TextEncoder":

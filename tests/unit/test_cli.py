@@ -389,7 +389,7 @@ def test_a_config_that_is_no_json_fails_the_check_with_a_sentence(run, tmp_path)
 
     assert code == 2
     assert err.startswith("config-invalid: ")
-    assert "cannot be loaded (JSONDecodeError" in err
+    assert "config.json: is no JSON (" in err
 
 
 def test_weights_that_answer_with_no_numbers_fail_the_check(run, tmp_path):

@@ -139,6 +139,20 @@ def test_a_configuration_that_contradicts_itself_is_refused(changes: dict[str, o
         tiny(**changes)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"fusion_method": "concat"}, "fusion_method: Input should be 'mul' or 'sum', got 'concat'"),
+        ({"hidden_act": "tanh"}, "hidden_act: Input should be 'gelu', 'relu' or 'swish', got 'tanh'"),
+        ({"heads": "mine"}, "heads: Input should be 'paper' or 'released', got 'mine'"),
+        ({"hidden_size": "16"}, "hidden_size: Input should be a valid integer, got '16'"),
+    ],
+)
+def test_a_configuration_with_a_value_of_another_type_is_refused(changes: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigInvalid, match=said):
+        tiny(**changes)
+
+
 def test_a_configuration_with_an_unknown_key_is_refused_and_published_ballast_is_not() -> None:
     assert ModelConfig.from_dict({"pooling_method": "mul", "hidden_size": 768}).hidden_size == 768
     with pytest.raises(ConfigInvalid, match="hiden_size"):

@@ -1,14 +1,14 @@
 """Exported graphs on disk: `export.json`, which says what was exported from which bundle, and the runtimes it opens."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
-from twelve.bundle import sha256_of
+from twelve.bundle import json_object, sha256_of
 from twelve.errors import BundleMissing, ChecksumMismatch, ConfigInvalid
 from twelve.heads import HEADS
 from twelve.heads.base import Head
@@ -19,6 +19,25 @@ EXPORT_FILE = "export.json"
 FORMAT = 1
 DETECTOR = "detector"
 """Name of the region extractor's graph, which stands beside the model's own."""
+
+
+@dataclass(frozen=True)
+class _FileEntry:
+    file: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class _GraphEntry:
+    """What is read of a graph's entry; it has more."""
+
+    inputs: list[str]
+    outputs: list[str]
+    onnx: _FileEntry | None = None
+    torchscript: _FileEntry | None = None
+
+
+_GRAPHS = TypeAdapter(dict[str, _GraphEntry])
 
 
 @dataclass(frozen=True)
@@ -48,17 +67,22 @@ class Exported:
 
         Raises:
             BundleMissing: Nothing was exported there.
-            ConfigInvalid: It was exported from another bundle, or in another format.
+            ConfigInvalid: It was exported from another bundle, or in another format, or `export.json` is broken.
         """
         file = path / EXPORT_FILE
         if not file.is_file():
             raise BundleMissing(f"{path} holds no exported graphs; run `python -m export all BUNDLE`, or use eager")
-        values = json.loads(file.read_text(encoding="utf-8"))
+        values = json_object(file)
         if values.get("format") != FORMAT:
             raise ConfigInvalid(f"{file}: format {values.get('format')!r}, this version reads {FORMAT}; export again")
-        if values["bundle"] != bundle:
+        if values.get("bundle") != bundle:
             raise ConfigInvalid(f"{file}: was exported from another bundle; run `python -m export all BUNDLE` again")
-        return cls(path, values["bundle"], values["graphs"])
+        graphs = values.get("graphs")
+        try:
+            _GRAPHS.validate_python(graphs)
+        except ValidationError as error:
+            raise ConfigInvalid(f"{file}: is broken; run `python -m export all BUNDLE` again") from error
+        return cls(path, bundle, cast(Mapping[str, Mapping[str, Any]], graphs))
 
     def file(self, graph: str, kind: str) -> Path:
         """Give a graph's file after comparing its hash.

@@ -2,10 +2,15 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_type_hints
 
+from pydantic import TypeAdapter, ValidationError
+
+from twelve.bundle import json_object
 from twelve.errors import ConfigInvalid
 
 Activation = Literal["gelu", "relu", "swish"]
@@ -69,7 +74,7 @@ class ModelConfig:
         layer_norm_eps: Inside the root.
         vqa_labels: Answers of the head of VQAv2 and Visual Genome QA.
         gqa_labels: Answers of the head of GQA.
-        heads: Which form the heads of NLVR2 and SNLI-VE take: the paper's or the released code's.
+        heads: Which form the head of SNLI-VE takes: the paper's or the released code's.
     """
 
     vocab_size: int = 30522
@@ -108,11 +113,13 @@ class ModelConfig:
     heads: HeadPreset = "paper"
 
     def __post_init__(self) -> None:
-        """Refuse contradictions.
+        """Refuse values of another type and contradictions.
 
         Raises:
-            ConfigInvalid: Names the fields that contradict each other.
+            ConfigInvalid: Names the field whose value does not fit, or those that contradict each other.
         """
+        for name, adapter in _adapters().items():
+            _fits(adapter, getattr(self, name), name)
         _divides(self.num_attention_heads, self.hidden_size, "num_attention_heads", "hidden_size")
         _divides(self.v_num_attention_heads, self.v_hidden_size, "v_num_attention_heads", "v_hidden_size")
         _divides(self.bi_num_attention_heads, self.bi_hidden_size, "bi_num_attention_heads", "bi_hidden_size")
@@ -205,12 +212,29 @@ class ModelConfig:
 
     @classmethod
     def load(cls, path: Path) -> "ModelConfig":
-        """Read `config.json`."""
-        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        """Read `config.json`.
+
+        Raises:
+            ConfigInvalid: It is no JSON object, or as for `from_dict`.
+        """
+        return cls.from_dict(json_object(path))
 
     def save(self, path: Path) -> None:
         """Write `config.json`."""
         path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
+
+
+@cache
+def _adapters() -> Mapping[str, TypeAdapter[Any]]:
+    """Give what checks each field's value against its annotation, one of the words of a `Literal` among them."""
+    return {name: TypeAdapter(hint) for name, hint in get_type_hints(ModelConfig).items()}
+
+
+def _fits(adapter: TypeAdapter[Any], value: object, name: str) -> None:
+    try:
+        adapter.validate_python(value, strict=True)
+    except ValidationError as error:
+        raise ConfigInvalid(f"{name}: {error.errors()[0]['msg']}, got {value!r}") from error
 
 
 def _divides(part: int, whole: int, part_name: str, whole_name: str) -> None:
