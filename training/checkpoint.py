@@ -9,6 +9,7 @@ checkpoint/
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,19 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from twelve.errors import ConfigInvalid
 from twelve.heads.model import TwelveModel
 
 FOLDER = "checkpoint"
 MODEL, OPTIMISER, STATE = "model", "optimiser.safetensors", "state.json"
+
+MAY_CHANGE: Mapping[str, frozenset[str]] = {
+    "run": frozenset({"name", "version", "data", "out", "threads"}),
+    "optim": frozenset({"rounds"}),
+    "model": frozenset(),
+    "tasks": frozenset(),
+}
+"""Sections of a recipe that steer the steps, and their keys that may differ when a run goes on."""
 
 
 @dataclass(frozen=True)
@@ -52,30 +62,58 @@ def save(out: Path, model: TwelveModel, optimiser: torch.optim.Optimizer, state:
     save_file(_moments(optimiser), fresh / OPTIMISER)
     (fresh / STATE).write_text(json.dumps(vars(state), indent=2) + "\n", encoding="utf-8")
     _sync(fresh)
-    shutil.rmtree(old, ignore_errors=True)
     if place.exists():
+        shutil.rmtree(old, ignore_errors=True)
         place.rename(old)
     fresh.rename(place)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load(out: Path, model: TwelveModel, optimiser: torch.optim.Optimizer) -> State | None:
+def find(out: Path) -> Path | None:
+    """Give the folder of a run's whole checkpoint, or None; a kill during `save` may leave only the old one."""
+    places = (out / FOLDER, out / f"{FOLDER}.old")
+    return next((place for place in places if (place / STATE).is_file()), None)
+
+
+def state_of(place: Path) -> State:
+    """Read where the run of a checkpoint stands."""
+    return State(**json.loads((place / STATE).read_text(encoding="utf-8")))
+
+
+def load(out: Path, model: TwelveModel, optimiser: torch.optim.Optimizer, recipe: Mapping[str, Any]) -> State | None:
     """Bring model and optimiser to where a run was cut short.
 
     Args:
         out: Folder of the run.
         model: Takes up the weights.
         optimiser: Takes up the moments.
+        recipe: That the run is to go on under, as plain values.
 
     Returns:
         Where the run stands, or None where it has not begun.
+
+    Raises:
+        ConfigInvalid: The run was started under another recipe; names the section.
     """
-    place = next((path for path in (out / FOLDER, out / f"{FOLDER}.old") if (path / STATE).is_file()), None)
+    place = find(out)
     if place is None:
         return None
+    state = state_of(place)
+    _refuse_changes(state.recipe, recipe, place)
     model.load_state_dict(TwelveModel.load(place / MODEL).state_dict())
     _restore(optimiser, load_file(place / OPTIMISER))
-    return State(**json.loads((place / STATE).read_text(encoding="utf-8")))
+    return state
+
+
+def _refuse_changes(begun: Mapping[str, Any], recipe: Mapping[str, Any], place: Path) -> None:
+    for section, free in MAY_CHANGE.items():
+        before, now = begun[section], recipe[section]
+        changed = [key for key in {**before, **now} if key not in free and before.get(key) != now.get(key)]
+        if changed:
+            raise ConfigInvalid(
+                f"[{section}] {changed[0]}: {place} was begun with {before.get(changed[0])}, the recipe says "
+                f"{now.get(changed[0])}; go on with the recipe it was begun with, or choose another run.out"
+            )
 
 
 def _moments(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

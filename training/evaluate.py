@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from training.items import Item, TaskItems, by_kind, padded
-from training.loop import TrainedForward
+from training.loop import TrainedForward, device_of
 from twelve.engines.engine import heads_of
+from twelve.errors import DataError
 from twelve.heads.model import TwelveModel
 from twelve.tasks.base import Decoded
 
@@ -62,12 +63,15 @@ def evaluate(
 
     Returns:
         The score.
+
+    Raises:
+        DataError: An item has no right answer; names it.
     """
     places = spread(len(source), most)
     rated: list[tuple[str, float]] = []
     chances: list[float] = []
     for chunk in chunks(places, BATCH):
-        items = [source.item(place, place) for place in chunk]
+        items = [_answered(source, place) for place in chunk]
         for item, answer in zip(items, answers(model, source, items), strict=True):
             rated.append((item.kind, source.task.metric(answer.answer, item.labelled.target)))
             chances.append(source.task.chance(item.labelled.target, item.seen))
@@ -77,11 +81,21 @@ def evaluate(
     return TaskScore(len(rated), score, sum(chances) / len(chances), kinds if len(kinds) > 1 else {})
 
 
+def _answered(source: TaskItems, place: int) -> Item:
+    item = source.item(place, place)
+    if item.labelled.target == ():
+        raise DataError(
+            f"task {source.task.name!r}, {source.split}: item {source.records[place].id!r} has no right answer; "
+            "evaluate on a split that is annotated"
+        )
+    return item
+
+
 def answers(model: TwelveModel, source: TaskItems, items: Sequence[Item]) -> list[Decoded]:
     """Answer a batch of one task's items, as the server would."""
     task, head = source.task, heads_of(model)[source.task.head]
     with torch.inference_mode():
-        logits = TrainedForward(model)(padded(items), task.head, len(items))
+        logits = TrainedForward(model)(padded(items).to(device_of(model)), task.head, len(items)).cpu()
     return [
         task.decode(task.choices(head.scores(own), item.seen), item.seen)
         for own, item in zip(logits, items, strict=True)

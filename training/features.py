@@ -5,6 +5,7 @@ the store goes by the hash of the file. A picture's entry holds its detected reg
 some task gives as a candidate.
 """
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Self
 import torch
 
 from training.data.readers import available_splits, read
+from twelve.boxes import clip
 from twelve.bundle import sha256_of
 from twelve.errors import DataError
 from twelve.features.store import FeatureStore
@@ -26,7 +28,10 @@ Box = tuple[float, float, float, float]
 SHARD = 256
 """Pictures of one shard: what a kill may cost."""
 
-STORE, NAMES = "features", "pictures.json"
+SAME_BOX_PX = 0.01
+"""Boxes pass through float32 on their way into the store."""
+
+STORE, NAMES, DESCRIBED = "features", "pictures.json", "boxes.json"
 
 
 class Regions:
@@ -52,12 +57,18 @@ class Regions:
         return cls(FeatureStore.open(folder / STORE), json.loads(names.read_text(encoding="utf-8")))
 
     def key(self, image: str) -> str:
-        """Give the hash by which a picture's entry goes; two names of one picture share it."""
+        """Give the hash by which a picture's entry goes; two names of one picture share it.
+
+        Raises:
+            DataError: The picture was none of those prepared; says what to do.
+        """
+        if image not in self._keys:
+            raise DataError(f"{image}: has no features; run `python -m training features RECIPE` with this recipe")
         return self._keys[image]
 
-    def __getitem__(self, image: str) -> RegionSet:
-        """Give a picture's entry."""
-        return self._store[self._keys[image]]
+    def entry(self, key: str) -> RegionSet:
+        """Give the entry that goes by a hash."""
+        return self._store[key]
 
 
 def wanted(root: Path, tasks: Iterable[str]) -> dict[str, frozenset[Box]]:
@@ -83,6 +94,35 @@ def pictures_of(record: object) -> Sequence[str]:
     """Name the pictures of a record of any kind."""
     images: Sequence[str] = getattr(record, "images", None) or (record.image,)  # type: ignore[attr-defined]
     return images
+
+
+def given_rows(entry: RegionSet, boxes: Sequence[Sequence[float]], *, at: str) -> tuple[int, ...]:
+    """Find the rows of a picture's entry that describe given boxes.
+
+    Args:
+        entry: Of the picture.
+        boxes: XYXY, pixels.
+        at: Path of the picture, for the error.
+
+    Returns:
+        A row for each box.
+
+    Raises:
+        DataError: A box was not given when the entry was made; says what to do.
+    """
+    first = len(entry) - entry.given
+    return tuple(first + _given_place(entry.boxes_px[first:], entry, box, at) for box in boxes)
+
+
+def _given_place(given: torch.Tensor, entry: RegionSet, box: Sequence[float], at: str) -> int:
+    clipped = clip(torch.tensor([box]), height=entry.height, width=entry.width)
+    distance = (given - clipped).abs().amax(dim=1)  # [G]
+    if not bool((distance < SAME_BOX_PX).any()):
+        raise DataError(
+            f"{at}: box {list(box)} was not described when features were prepared; remove {STORE}/ from the run's "
+            "folder and run `python -m training features RECIPE` again"
+        )
+    return int(distance.argmin())
 
 
 def keys_of(root: Path, images: Iterable[str]) -> dict[str, str]:
@@ -137,13 +177,15 @@ def prepare(
         The kept regions.
 
     Raises:
-        DataError: The folder holds another detector's features, or a picture is missing.
+        DataError: The folder holds another detector's features or lacks boxes of a picture it holds, or a picture is
+            missing.
     """
     boxes = wanted(root, tasks)
     keys = keys_of(root, boxes)
     jobs = _jobs(boxes, keys)
     on_total(len(jobs))
     store = _store(folder / STORE, extractor)
+    _check_described(store, jobs, folder / DESCRIBED)
     missing = [key for key in jobs if key not in store]
     on_progress(len(jobs) - len(missing))
     for start in range(0, len(missing), SHARD):
@@ -151,6 +193,8 @@ def prepare(
         store.append([(key, _regions(root / jobs[key][0], jobs[key][1], extractor)) for key in chunk])
         on_progress(len(chunk))
     store.close()
+    described = {key: _digest(boxes) for key, (_, boxes) in jobs.items() if boxes}
+    (folder / DESCRIBED).write_text(json.dumps(described, indent=0) + "\n", encoding="utf-8")
     (folder / NAMES).write_text(json.dumps(keys, indent=0) + "\n", encoding="utf-8")
     return Regions(store, keys)
 
@@ -165,8 +209,24 @@ def _jobs(boxes: Mapping[str, frozenset[Box]], keys: Mapping[str, str]) -> dict[
     return {key: (path, tuple(sorted(given[key]))) for key, path in paths.items()}
 
 
+def _check_described(store: FeatureStore, jobs: Mapping[str, tuple[str, tuple[Box, ...]]], digests: Path) -> None:
+    """Refuse a store whose entries lack boxes that are wanted now; equal digests spare reading an entry.
+
+    Folders of before the digests, and entries made by a run that was cut short, have none: their entries are read.
+    """
+    kept = json.loads(digests.read_text(encoding="utf-8")) if digests.is_file() else {}
+    for key, (image, boxes) in jobs.items():
+        if boxes and key in store and kept.get(key) != _digest(boxes):
+            given_rows(store[key], boxes, at=image)
+
+
+def _digest(boxes: Sequence[Box]) -> str:
+    return hashlib.sha256(json.dumps(boxes).encode()).hexdigest()
+
+
 def _store(path: Path, extractor: RegionExtractor) -> FeatureStore:
     if not path.exists():
+        path.with_name(DESCRIBED).unlink(missing_ok=True)  # it tells of a store that is gone
         return FeatureStore.create(path, feature_width=extractor.feature_width, detector_digest=extractor.digest)
     store = FeatureStore.open(path)
     if store.settings.detector_digest != extractor.digest:

@@ -7,7 +7,7 @@ import random
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from training.data.readers import read
-from training.features import Regions, pictures_of
+from training.features import Regions, given_rows, pictures_of
 from twelve.batch import Text, Visual, pad, visual
-from twelve.boxes import clip
+from twelve.errors import DataError
 from twelve.regions.extractor import RegionSet
 from twelve.schema import StoredImage
 from twelve.tasks.base import AnswerList, Labelled, Prompt, Seen
@@ -27,8 +27,11 @@ from twelve.text import TextEncoder
 NEAR = 20
 """Nearest pictures among which a hard negative is drawn (the published code draws among 100 of 113,000)."""
 
-SAME_BOX_PX = 0.01
-"""Boxes pass through float32 on their way into the store."""
+ROWS_AT_ONCE = 1024
+"""Pictures whose distances to all others are held at a time: 0.5 GB with the 113,000 of COCO."""
+
+PICTURES_KEPT = 20_000
+"""Pictures whose regions are held in memory, those last looked at; all of the small world's."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,19 @@ class Padded:
     locations: Tensor
     region_mask: Tensor
 
+    def to(self, device: torch.device) -> "Padded":
+        """Give the same rows on a device."""
+        return Padded(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
 
 class PictureShelf:
-    """Region sets and visuals of a data root, made once; blind shelves show nothing."""
+    """Region sets and visuals of a data root, those last used kept at hand; blind shelves show nothing."""
 
     def __init__(self, regions: Regions, *, blind: bool = False) -> None:
         self._regions = regions
         self._blind = blind
-        self._sets: dict[str, RegionSet] = {}
-        self._visuals: dict[str, Visual] = {}
+        self._entry = lru_cache(maxsize=PICTURES_KEPT)(regions.entry)
+        self._visual = lru_cache(maxsize=PICTURES_KEPT)(self._detected_visual)
 
     def look(self, image: str, boxes: Sequence[Sequence[float]]) -> tuple[RegionSet, tuple[int, ...]]:
         """Give a picture's detected regions followed by the given boxes, and where the boxes stand.
@@ -79,22 +86,15 @@ class PictureShelf:
         Returns:
             The region set and the candidates' rows.
         """
-        entry = self._entry(image)
+        entry = self._entry(self.key(image))
         detected = len(entry) - entry.given
-        rows = tuple(detected + _place(entry, box) for box in boxes)
-        if not rows:
-            return _rows_of(entry, list(range(detected)), given=0), ()
+        rows = given_rows(entry, boxes, at=image)
         chosen = _rows_of(entry, [*range(detected), *rows], given=len(rows))
         return chosen, tuple(range(detected, detected + len(rows)))
 
     def visual(self, image: str, regions: RegionSet) -> Visual:
         """Give what the model reads of a picture's regions; zeros for a blind model."""
-        if regions.given:
-            return self._shown(regions)
-        key = self._regions.key(image)
-        if key not in self._visuals:
-            self._visuals[key] = self._shown(regions)
-        return self._visuals[key]
+        return self._shown(regions) if regions.given else self._visual(self.key(image))
 
     def key(self, image: str) -> str:
         """Give the hash by which a picture goes."""
@@ -102,25 +102,29 @@ class PictureShelf:
 
     def mean(self, image: str) -> Tensor:
         """Give the mean of a picture's detected features, [F]."""
-        entry = self._entry(image)
+        entry = self._entry(self.key(image))
         return entry.features[: len(entry) - entry.given].mean(dim=0)
 
     def _shown(self, regions: RegionSet) -> Visual:
         seen = visual(regions)
         return Visual(torch.zeros_like(seen.features), torch.zeros_like(seen.locations)) if self._blind else seen
 
-    def _entry(self, image: str) -> RegionSet:
-        key = self._regions.key(image)
-        if key not in self._sets:
-            self._sets[key] = self._regions[image]
-        return self._sets[key]
+    def _detected_visual(self, key: str) -> Visual:
+        entry = self._entry(key)
+        return self._shown(_rows_of(entry, list(range(len(entry) - entry.given)), given=0))
 
 
 class Gallery:
-    """The pictures of a task's split, and which of them look alike."""
+    """The pictures of a task's split, and which of them look alike.
 
-    def __init__(self, images: Sequence[str], shelf: PictureShelf) -> None:
+    Attributes:
+        images: Paths, each once; two of them may show one picture.
+        of: Whose pictures these are, for errors.
+    """
+
+    def __init__(self, images: Sequence[str], shelf: PictureShelf, *, of: str) -> None:
         self.images = sorted(set(images))
+        self.of = of
         self._shelf = shelf
 
     def key(self, image: str) -> str:
@@ -128,12 +132,15 @@ class Gallery:
         return self._shelf.key(image)
 
     @cached_property
+    def different(self) -> int:
+        """Count the pictures, those under two names once."""
+        return len({self.key(image) for image in self.images})
+
+    @cached_property
     def near(self) -> Mapping[str, Sequence[str]]:
         """Give each picture's nearest by mean feature (Euclidean, as the published hard negatives), nearest first."""
         means = torch.stack([self._shelf.mean(image) for image in self.images])  # [P, F]
-        distances = torch.cdist(means, means)
-        distances.fill_diagonal_(float("inf"))
-        nearest = distances.topk(min(NEAR, len(self.images) - 1), largest=False).indices.tolist()
+        nearest = [rows for start in range(0, len(means), ROWS_AT_ONCE) for rows in _nearest(means, start)]
         return {image: [self.images[row] for row in rows] for image, rows in zip(self.images, nearest, strict=True)}
 
 
@@ -145,7 +152,16 @@ class SeededDraw:
         self._rng = rng
 
     def others(self, image: str, count: int) -> Sequence[str]:
-        """Draw `count` different pictures, none of them the given one, a near one first."""
+        """Draw `count` different pictures, none of them the given one, a near one first.
+
+        Raises:
+            DataError: The split has too few.
+        """
+        if self._gallery.different <= count:
+            raise DataError(
+                f"{self._gallery.of}: an item shows {count + 1} different pictures, "
+                f"the split has {self._gallery.different}; add pictures to it, or leave the task out of the recipe"
+            )
         chosen: list[str] = []
         taken = {self._gallery.key(image)}
         pool: Sequence[str] = self._gallery.near[image]
@@ -175,17 +191,19 @@ class TaskItems:
         answers: AnswerList,
         seed: int,
         split: str,
-        most_tokens: int,
+        most_tokens: int | None,
     ) -> None:
         self.task = task
         self.records = records
         self._shelf = shelf
         self._encoder = encoder
         self._answers = answers
-        self._most_tokens = min(task.most_tokens, most_tokens)
+        self._most_tokens = min(task.most_tokens, most_tokens or task.most_tokens)
         self._seed = seed
-        self._split = split
-        self._gallery = Gallery([image for record in records for image in pictures_of(record)], shelf)
+        self.split = split
+        self._gallery = Gallery(
+            [image for record in records for image in pictures_of(record)], shelf, of=f"task {task.name!r}, {split}"
+        )
         self._texts: dict[str, Text] = {}
         self._orders: dict[int, list[int]] = {}
 
@@ -200,7 +218,7 @@ class TaskItems:
         encoder: TextEncoder,
         answers: Mapping[str, AnswerList],
         seed: int,
-        most_tokens: int,
+        most_tokens: int | None,
     ) -> "TaskItems":
         """Read a task's official files.
 
@@ -212,13 +230,18 @@ class TaskItems:
             encoder: Tokenises.
             answers: By head.
             seed: Of what is drawn.
-            most_tokens: That the model can place.
+            most_tokens: That the model can place; None where no model reads the items.
 
         Returns:
             The items.
+
+        Raises:
+            DataError: The split is empty, or a file is not as its format says.
         """
         task = TASKS[name]
         records = [one for record in read(name, root, split) for one in task.expand(record)]
+        if not records:
+            raise DataError(f"task {name!r}, {split}: the files under {root} hold no item of this split; it needs one")
         return cls(
             task,
             records,
@@ -253,22 +276,28 @@ class TaskItems:
         Returns:
             The item.
         """
-        record = self.records[place]
-        draw = SeededDraw(self._gallery, seeded(self._seed, self.task.name, self._split, serial))
-        labelled = self.task.labelled(record, draw)
+        labelled = self.labelled(place, serial)
         prompt: Prompt = self.task.rows(labelled.request)
         keys = [image.key for image in prompt.images if isinstance(image, StoredImage)]
         looked = [self._shelf.look(key, () if slot else prompt.boxes_px) for slot, key in enumerate(keys)]
         seen = Seen(tuple(regions for regions, _ in looked), looked[0][1], self._answers)
         visuals = [self._shelf.visual(key, regions) for key, (regions, _) in zip(keys, looked, strict=True)]
         pairs = tuple((self._text(text), visuals[slot]) for text, slot in prompt.rows)
-        return Item(labelled, seen, pairs, getattr(record, "kind", "") or self.task.label_of(labelled.target))
+        return Item(
+            labelled, seen, pairs, getattr(self.records[place], "kind", "") or self.task.label_of(labelled.target)
+        )
+
+    def labelled(self, place: int, serial: int) -> Labelled[Any]:
+        """Give an item's request and its right answer; see `item`."""
+        draw = SeededDraw(self._gallery, seeded(self._seed, self.task.name, self.split, serial))
+        labelled: Labelled[Any] = self.task.labelled(self.records[place], draw)
+        return labelled
 
     def _place_in_stream(self, serial: int) -> int:
         epoch, place = divmod(serial, len(self.records))
         if epoch not in self._orders:
             order = list(range(len(self.records)))
-            seeded(self._seed, self.task.name, self._split, f"order {epoch}").shuffle(order)
+            seeded(self._seed, self.task.name, self.split, f"order {epoch}").shuffle(order)
             self._orders = {epoch: order}
         return self._orders[epoch][place]
 
@@ -313,12 +342,13 @@ def _rows_of(entry: RegionSet, rows: list[int], *, given: int) -> RegionSet:
     )
 
 
-def _place(entry: RegionSet, box: Sequence[float]) -> int:
-    clipped = clip(torch.tensor([box]), height=entry.height, width=entry.width)
-    distance = (entry.boxes_px[len(entry) - entry.given :] - clipped).abs().amax(dim=1)  # [G]
-    place = int(distance.argmin())
-    assert float(distance[place]) < SAME_BOX_PX, f"box {list(box)} was not described when features were prepared"
-    return place
+def _nearest(means: Tensor, start: int) -> list[list[int]]:
+    """Give the rows nearest to each of ROWS_AT_ONCE rows, nearest first."""
+    distances = torch.cdist(means[start : start + ROWS_AT_ONCE], means)  # [C, P]
+    own = torch.arange(len(distances))
+    distances[own, start + own] = float("inf")
+    nearest: list[list[int]] = distances.topk(min(NEAR, len(means) - 1), largest=False).indices.tolist()
+    return nearest
 
 
 def by_kind(values: Sequence[tuple[str, float]]) -> dict[str, float]:

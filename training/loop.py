@@ -3,9 +3,9 @@
 Shapes: N rows · T tokens · R regions (global one first) · M items · A choices of an item.
 """
 
+import hashlib
 import json
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,8 +23,8 @@ from twelve.engines.engine import heads_of
 from twelve.heads.model import TwelveModel
 
 LOG = "log.jsonl"
-LARGEST_ROUND, TOKENS = 1 << 32, 1 << 16
-"""Above any round and any token, so that no two steps share a seed."""
+SEED_BYTES = 4
+"""The generator of torch on a CPU keeps the low 32 bits of its seed."""
 
 SMOOTH = 0.9
 """Of the running losses that are shown."""
@@ -82,10 +82,15 @@ def batch_loss(forward: TrainedForward, items: Sequence[Item], source: TaskItems
         A scalar.
     """
     task = source.task
-    logits = forward(padded(items), task.head, len(items)).float()
+    logits = forward(padded(items).to(device_of(forward)), task.head, len(items)).float()
     choices = [task.choices(own, item.seen) for own, item in zip(logits, items, strict=True)]
-    targets = [task.target(item.labelled.target, item.seen) for item in items]
+    targets = [task.target(item.labelled.target, item.seen).to(logits.device) for item in items]
     return task.loss(choices, targets)
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Give the device of a module's weights."""
+    return next(module.parameters()).device
 
 
 def train(
@@ -104,13 +109,16 @@ def train(
         recipe: Rounds, batches, rates.
         out: Folder for checkpoints and the log.
         on_progress: Called every few rounds.
+
+    Raises:
+        ConfigInvalid: The run was begun under another recipe.
     """
     steps = optimiser(model, recipe.optim)
-    state = checkpoint.load(out, model, steps)
+    state = checkpoint.load(out, model, steps, recipe.as_dict())
     first = state.round if state else 0
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=recipe.optim.precision)
     forward, steps = accelerator.prepare(TrainedForward(model.train()), steps)
-    report = Report(out / LOG, first, on_progress)
+    report = Report(out / LOG, on_progress)
     for number, name in round_robin(list(sources), range(first, recipe.optim.rounds)):
         share = recipe.tasks[name]
         torch.manual_seed(step_seed(recipe.run.seed, number, sources[name].task.token))
@@ -134,27 +142,33 @@ def train(
 
 
 def step_seed(seed: int, number: int, token: int) -> int:
-    """Seed what one step draws (dropout), so that a run that was cut short draws as if it had not been."""
-    return (seed * LARGEST_ROUND + number) * TOKENS + token
+    """Seed what one step draws (dropout), so that a run that was cut short draws as if it had not been.
+
+    Args:
+        seed: Of the run.
+        number: Of the round.
+        token: Of the task.
+
+    Returns:
+        A hash of all three in as many bits as torch keeps.
+    """
+    return int.from_bytes(hashlib.sha256(f"{seed}/{number}/{token}".encode()).digest()[:SEED_BYTES])
 
 
 class Report:
     """Running losses and throughput, on the screen and as JSON lines."""
 
-    def __init__(self, path: Path, first: int, on_progress: Callable[[Progress], None]) -> None:
+    def __init__(self, path: Path, on_progress: Callable[[Progress], None]) -> None:
         self._path = path
         self._on_progress = on_progress
         self._losses: dict[str, float] = {}
         self._items = 0
         self._since = time.monotonic()
-        self._counts: defaultdict[str, int] = defaultdict(int)
-        self._first = first
 
     def step(self, task: str, loss: float, items: int) -> None:
         """Take up one step."""
         self._losses[task] = SMOOTH * self._losses.get(task, loss) + (1 - SMOOTH) * loss
         self._items += items
-        self._counts[task] += items
 
     def figures(self) -> dict[str, float]:
         """Give the running losses."""

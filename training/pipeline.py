@@ -4,6 +4,7 @@ RUN.out/
   detector/       detector.json, detector.safetensors
   features/       regions of every picture
   pictures.json   picture path -> key of its regions
+  boxes.json      key of regions -> digest of the boxes that tasks gave
   answers/        vocabularies of the answer heads
   checkpoint/     the model so far; blind/checkpoint/ the blind model
   log.jsonl       losses by round
@@ -11,11 +12,11 @@ RUN.out/
   scores.json     every task's metric
 """
 
-import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -35,6 +36,7 @@ from twelve.regions.local import DetectorExtractor
 from twelve.tasks.base import AnswerList
 from twelve.tasks.kinds.normalise import normalise_answer
 from twelve.tasks.records import AnsweredQuestion
+from twelve.tasks.registry import TASKS
 from twelve.text import TextEncoder
 
 DETECTOR, BLIND, BUNDLE, SCORES, ANSWERS = "detector", "blind", "bundle", "scores.json", "answers"
@@ -102,21 +104,63 @@ def new_model(recipe: Recipe, lists: Mapping[str, AnswerList]) -> TwelveModel:
         raise ConfigInvalid(f"[model] minimum_answer_count leaves an empty answer list: {sizes}; lower it")
     torch.manual_seed(recipe.run.seed)
     width = extractor(recipe).feature_width
-    return TwelveModel(PRESETS[recipe.model.preset](**sizes, feature_width=width))
+    return TwelveModel(with_rows(PRESETS[recipe.model.preset](**sizes, feature_width=width), recipe.tasks))
 
 
-def items(recipe: Recipe, shelf: PictureShelf, name: str, split: str, config: ModelConfig) -> TaskItems:
-    """Read a task's items of one split."""
-    return TaskItems.read(
-        name,
-        recipe.run.data,
-        split,
-        shelf,
-        encoder=TextEncoder.load(recipe.model.vocabulary),
-        answers=vocabularies(recipe),
-        seed=recipe.run.seed,
-        most_tokens=config.max_position_embeddings,
+def with_rows(config: ModelConfig, tasks: Iterable[str]) -> ModelConfig:
+    """Give every task a row of the task table: the published table ends where a thirteenth task's token begins."""
+    return replace(
+        config, task_embedding_rows=max(config.task_embedding_rows, *(1 + TASKS[name].token for name in tasks))
     )
+
+
+@dataclass(frozen=True)
+class RunItems:
+    """Reads the items of a run's tasks; regions, tokenizer and answer lists are loaded once for all of them.
+
+    Attributes:
+        recipe: Of the run.
+        shelf: Regions of all pictures.
+        encoder: Tokenises.
+        answers: By head.
+    """
+
+    recipe: Recipe
+    shelf: PictureShelf
+    encoder: TextEncoder
+    answers: Mapping[str, AnswerList]
+
+    @classmethod
+    def open(cls, recipe: Recipe, *, blind: bool = False) -> Self:
+        """Open what a run's features and vocabularies wrote.
+
+        Raises:
+            DataError: There are no features yet.
+        """
+        shelf = PictureShelf(Regions.open(recipe.run.out), blind=blind)
+        return cls(recipe, shelf, TextEncoder.load(recipe.model.vocabulary), vocabularies(recipe))
+
+    def read(self, name: str, split: str, *, most_tokens: int | None = None) -> TaskItems:
+        """Read a task's items of one split.
+
+        Args:
+            name: Of the task.
+            split: train, val, test or novel.
+            most_tokens: That the model can place; None where no model reads them.
+
+        Raises:
+            DataError: The split is empty, or a file is not as its format says.
+        """
+        return TaskItems.read(
+            name,
+            self.recipe.run.data,
+            split,
+            self.shelf,
+            encoder=self.encoder,
+            answers=self.answers,
+            seed=self.recipe.run.seed,
+            most_tokens=most_tokens,
+        )
 
 
 def run(recipe: Recipe, *, blind: bool, on_progress: Callable[[Progress], None]) -> TwelveModel:
@@ -131,9 +175,10 @@ def run(recipe: Recipe, *, blind: bool, on_progress: Callable[[Progress], None])
         The trained model.
     """
     begin(recipe)
-    model = new_model(recipe, vocabularies(recipe))
-    shelf = PictureShelf(Regions.open(recipe.run.out), blind=blind)
-    sources = {name: items(recipe, shelf, name, "train", model.config) for name in recipe.tasks}
+    reader = RunItems.open(recipe, blind=blind)
+    model = new_model(recipe, reader.answers)
+    most_tokens = model.config.max_position_embeddings
+    sources = {name: reader.read(name, "train", most_tokens=most_tokens) for name in recipe.tasks}
     out = recipe.run.out / BLIND if blind else recipe.run.out
     out.mkdir(parents=True, exist_ok=True)
     train(model, sources, recipe, out, on_progress=on_progress)
@@ -172,13 +217,13 @@ def trained(recipe: Recipe, *, blind: bool) -> TwelveModel:
         DataError: The run has not begun or not ended.
     """
     out = recipe.run.out / BLIND if blind else recipe.run.out
-    state = out / checkpoint.FOLDER / checkpoint.STATE
-    done = json.loads(state.read_text(encoding="utf-8"))["round"] if state.is_file() else 0
-    if done < recipe.optim.rounds:
+    place = checkpoint.find(out)
+    done = checkpoint.state_of(place).round if place else 0
+    if place is None or done < recipe.optim.rounds:
         raise DataError(
             f"{out}: has run {done} of {recipe.optim.rounds} rounds; run `python -m training run RECIPE` on"
         )
-    return TwelveModel.load(out / checkpoint.FOLDER / checkpoint.MODEL)
+    return TwelveModel.load(place / checkpoint.MODEL)
 
 
 def score(
@@ -195,11 +240,15 @@ def score(
 
     Returns:
         By task, as `TaskScore.as_dict` gives it.
+
+    Raises:
+        DataError: A task's split is empty or has no right answers.
     """
     begin(recipe)
-    shelf = PictureShelf(Regions.open(recipe.run.out), blind=blind)
+    reader = RunItems.open(recipe, blind=blind)
     names = [name for name in recipe.tasks if split in available_splits(name, recipe.run.data)]
-    sources = {name: items(recipe, shelf, name, split, model.config) for name in names}
+    most_tokens = model.config.max_position_embeddings
+    sources = {name: reader.read(name, split, most_tokens=most_tokens) for name in names}
     on_total(sum(min(most, len(source)) for source in sources.values()))
     return {
         name: evaluate(model, source, most=most, on_progress=on_progress).as_dict() for name, source in sources.items()

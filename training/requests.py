@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from training.config import Recipe
-from training.data.readers import read
 from training.evaluate import spread
-from training.features import Regions, pictures_of
-from training.items import Gallery, PictureShelf, SeededDraw, seeded
+from training.items import TaskItems
+from training.pipeline import RunItems
 from twelve.schema import StoredImage
-from twelve.tasks.registry import TASKS
 
 
 def write(recipe: Recipe, split: str, items: int, to: Path) -> int:
@@ -27,24 +25,20 @@ def write(recipe: Recipe, split: str, items: int, to: Path) -> int:
         How many were written.
     """
     per_task = -(-items // len(recipe.tasks))
-    shelf = PictureShelf(Regions.open(recipe.run.out))
-    lines = [body for name in recipe.tasks for body in bodies(recipe, shelf, name, split, per_task)]
+    reader = RunItems.open(recipe)
+    lines = [body for name in recipe.tasks for body in bodies(reader.read(name, split), recipe.run.data, per_task)]
     to.write_text("".join(json.dumps(body) + "\n" for body in lines), encoding="utf-8")
     return len(lines)
 
 
-def bodies(recipe: Recipe, shelf: PictureShelf, name: str, split: str, most: int) -> list[dict[str, Any]]:
-    """Give one task's items as request bodies, pictures in base64."""
-    task = TASKS[name]
-    records = [one for record in read(name, recipe.run.data, split) for one in task.expand(record)]
-    gallery = Gallery([image for record in records for image in pictures_of(record)], shelf)
-    found = []
-    for place in spread(len(records), most):
-        draw = SeededDraw(gallery, seeded(recipe.run.seed, name, split, place))
-        request = task.labelled(records[place], draw).request
-        fields = {field: _value(recipe.run.data, getattr(request, field)) for field in task.request.model_fields}
-        found.append({"task": name, **fields})
-    return found
+def bodies(source: TaskItems, root: Path, most: int) -> list[dict[str, Any]]:
+    """Give one task's items as request bodies, pictures in base64; the same items as `evaluate` asks."""
+    task = source.task
+    requests = [source.labelled(place, place).request for place in spread(len(source), most)]
+    return [
+        {"task": task.name, **{field: _value(root, getattr(request, field)) for field in task.request.model_fields}}
+        for request in requests
+    ]
 
 
 def _value(root: Path, value: Any) -> Any:

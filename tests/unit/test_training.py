@@ -1,21 +1,26 @@
 import dataclasses
 import itertools
 import json
+import random
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 from tests.bundles import tiny_detector
-from training import pipeline
+from training import checkpoint, items, pipeline, requests
 from training.config import Recipe
-from training.evaluate import spread, table
+from training.evaluate import evaluate, spread, table
 from training.features import Regions
-from training.items import PictureShelf
+from training.items import Gallery, PictureShelf, SeededDraw
+from training.loop import TrainedForward, batch_loss, step_seed
 from training.schedule import rate, round_robin
 from training.world.assembly import assemble
 from training.world.profiles import PROFILES
 from twelve.errors import ConfigInvalid, DataError
+from twelve.model.config import ModelConfig
 from twelve.tasks import TASKS
 from twelve.tasks.kinds.referring import ExpressionRequest
 
@@ -74,6 +79,10 @@ def elsewhere(recipe: Recipe, out: Path, *, rounds: int = 4) -> Recipe:
     )
 
 
+def quiet(_: object) -> None:
+    pass
+
+
 def weights(model: torch.nn.Module) -> torch.Tensor:
     return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
@@ -110,21 +119,213 @@ def test_equal_seeds_train_equal_weights_and_other_seeds_others(recipe: Recipe, 
     assert not torch.equal(trained[0], trained[2])
 
 
-def test_a_blind_model_sees_nothing_of_any_picture(recipe: Recipe) -> None:
-    shelf = PictureShelf(Regions.open(recipe.run.out), blind=True)
-    config = pipeline.new_model(recipe, pipeline.vocabularies(recipe)).config
+CHANGES = {
+    "run": {"run": {"seed": 7}},
+    "optim": {"optim": {"learning_rate": 0.5}},
+    "model": {"model": {"minimum_answer_count": 2}},
+}
+
+
+def changed(recipe: Recipe, **sections: dict[str, object]) -> Recipe:
+    fresh = {name: dataclasses.replace(getattr(recipe, name), **values) for name, values in sections.items()}
+    return dataclasses.replace(recipe, **fresh)
+
+
+@pytest.fixture(scope="module")
+def begun(recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    chosen = elsewhere(recipe, tmp_path_factory.mktemp("begun"), rounds=1)
+    pipeline.run(chosen, blind=False, on_progress=quiet)
+    return chosen
+
+
+@pytest.mark.parametrize("section", CHANGES)
+def test_a_run_goes_on_only_under_the_recipe_it_was_begun_with(begun: Recipe, section: str) -> None:
+    with pytest.raises(ConfigInvalid, match=rf"^\[{section}\] .* was begun with"):
+        pipeline.run(changed(begun, **CHANGES[section]), blind=False, on_progress=quiet)
+
+
+def test_a_run_goes_on_only_with_the_batches_it_was_begun_with(begun: Recipe) -> None:
+    tasks = {**begun.tasks, "vqa-v2": dataclasses.replace(begun.tasks["vqa-v2"], batch=4)}
+    with pytest.raises(ConfigInvalid, match=r"^\[tasks\] vqa-v2: .*'batch': 3.*'batch': 4"):
+        pipeline.run(dataclasses.replace(begun, tasks=tasks), blind=False, on_progress=quiet)
+
+
+def test_a_run_goes_on_elsewhere_for_more_rounds_and_with_other_habits(begun: Recipe, tmp_path: Path) -> None:
+    chosen = changed(elsewhere(begun, tmp_path, rounds=2), run={"version": "1"}, keep={"log_every": 1})
+    shutil.copytree(begun.run.out / checkpoint.FOLDER, tmp_path / checkpoint.FOLDER)
+    pipeline.run(chosen, blind=False, on_progress=quiet)
+    assert json.loads((tmp_path / "checkpoint/state.json").read_text())["round"] == 2
+
+
+def test_a_kill_while_saving_leaves_a_run_that_is_found(begun: Recipe, tmp_path: Path) -> None:
+    chosen = elsewhere(begun, tmp_path, rounds=1)
+    shutil.copytree(begun.run.out / checkpoint.FOLDER, tmp_path / f"{checkpoint.FOLDER}.old")
+    found = pipeline.trained(chosen, blind=False)
+    assert torch.equal(weights(found), weights(pipeline.trained(begun, blind=False)))
+
+
+def test_a_checkpoint_replaces_the_old_one_only_when_it_is_whole(
+    begun: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / f"{checkpoint.FOLDER}.old"
+    shutil.copytree(begun.run.out / checkpoint.FOLDER, old)
+    model = pipeline.trained(begun, blind=False)
+    steps = torch.optim.AdamW(model.parameters())
+
+    def killed(self: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save(tmp_path, model, steps, checkpoint.State(9, {}, {}))
+    assert checkpoint.find(tmp_path) == old
+    checkpoint.save(tmp_path, model, steps, checkpoint.State(9, {}, {}))
+    assert checkpoint.find(tmp_path) == tmp_path / checkpoint.FOLDER
+    assert not old.exists()
+
+
+def test_each_step_draws_by_its_own_seed_within_what_torch_keeps() -> None:
+    seeds = {step_seed(*place) for place in itertools.product(range(4), range(50), range(20))}
+    assert len(seeds) == 4 * 50 * 20
+    assert max(seeds) < 2**32
+
+
+def test_rows_and_targets_go_to_the_device_of_the_model(recipe: Recipe) -> None:
+    reader = pipeline.RunItems.open(recipe)
+    forward = TrainedForward(pipeline.new_model(recipe, reader.answers)).to("meta")
     for name in recipe.tasks:
-        item = pipeline.items(recipe, shelf, name, "train", config).item(0, 0)
+        source = reader.read(name, "train")
+        assert batch_loss(forward, source.batch(0, 2), source).device.type == "meta", name
+
+
+def test_a_thirteenth_task_gets_a_row_of_the_task_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Thirteenth:
+        token = 23
+
+    monkeypatch.setattr(pipeline, "TASKS", {**TASKS, "thirteenth": Thirteenth()})
+    assert pipeline.with_rows(ModelConfig.tiny(), ["thirteenth"]).task_embedding_rows == 24
+    assert pipeline.with_rows(ModelConfig.tiny(), TASKS) == ModelConfig.tiny()
+
+
+class Shelf:
+    """Pictures with the given mean features; equal features are one picture."""
+
+    def __init__(self, means: torch.Tensor) -> None:
+        self.names = [f"{row:04d}.jpg" for row in range(len(means))]
+        self._means = dict(zip(self.names, means, strict=True))
+
+    def key(self, image: str) -> str:
+        return str(self._means[image].tolist())
+
+    def mean(self, image: str) -> torch.Tensor:
+        return self._means[image]
+
+
+def gallery(means: torch.Tensor) -> Gallery:
+    shelf = Shelf(means)
+    return Gallery(shelf.names, shelf, of="task 'coco-retrieval', test")
+
+
+def test_near_pictures_are_the_same_however_many_rows_are_compared_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    means = torch.randn(70, 8, generator=torch.Generator().manual_seed(0))
+    means[30:50] = means[:20]  # pictures under two names tie
+    distances = torch.cdist(means, means).fill_diagonal_(float("inf"))
+    expected = distances.topk(items.NEAR, largest=False).indices.tolist()
+    monkeypatch.setattr(items, "ROWS_AT_ONCE", 16)
+    found = gallery(means)
+    assert [[found.images.index(image) for image in near] for near in found.near.values()] == expected
+
+
+def test_a_split_with_too_few_different_pictures_says_how_many_an_item_needs() -> None:
+    few = gallery(torch.tensor([[0.0], [1.0], [2.0], [2.0]]))
+    with pytest.raises(DataError, match=r"task 'coco-retrieval', test: an item shows 4 different .* split has 3"):
+        SeededDraw(few, random.Random(0)).others("0000.jpg", 3)
+    assert len(SeededDraw(few, random.Random(0)).others("0000.jpg", 2)) == 2
+
+
+def test_a_shelf_keeps_only_the_pictures_last_looked_at(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(items, "PICTURES_KEPT", 2)
+    shelf = PictureShelf(Regions.open(recipe.run.out))
+    records = pipeline.RunItems.open(recipe).read("vqa-v2", "train").records
+    images = sorted({record.image for record in records})[:4]
+    first = shelf.visual(images[0], shelf.look(images[0], ())[0])
+    for image in images[1:]:
+        shelf.visual(image, shelf.look(image, ())[0])
+    again = shelf.visual(images[0], shelf.look(images[0], ())[0])
+    assert again is not first
+    assert torch.equal(again.features, first.features)
+    assert again is shelf.visual(images[0], shelf.look(images[0], ())[0])
+
+
+def prepared(recipe: Recipe, out: Path, tasks: Sequence[str]) -> Recipe:
+    (out / pipeline.DETECTOR).symlink_to(recipe.run.out / pipeline.DETECTOR)
+    run = dataclasses.replace(recipe.run, out=out)
+    return dataclasses.replace(recipe, run=run, tasks={name: recipe.tasks[name] for name in tasks})
+
+
+def find_features(recipe: Recipe) -> Regions:
+    return pipeline.features(recipe, on_total=quiet, on_progress=quiet)
+
+
+def test_features_that_lack_boxes_of_an_added_task_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    find_features(prepared(recipe, tmp_path, ["refcoco"]))
+    added = dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, out=tmp_path))
+    with pytest.raises(DataError, match=r"box .* was not described when features were prepared; remove features/"):
+        find_features(added)
+
+
+def test_features_without_digests_of_their_boxes_still_open_and_get_them(recipe: Recipe, tmp_path: Path) -> None:
+    chosen = prepared(recipe, tmp_path, ["visual7w"])
+    find_features(chosen)
+    digests = (tmp_path / "boxes.json").read_bytes()
+    (tmp_path / "boxes.json").unlink()
+    Regions.open(tmp_path)
+    find_features(chosen)
+    assert (tmp_path / "boxes.json").read_bytes() == digests
+
+
+def test_a_picture_that_was_not_prepared_says_what_to_do(recipe: Recipe) -> None:
+    with pytest.raises(DataError, match=r"new\.jpg: has no features; run `python -m training features"):
+        Regions.open(recipe.run.out).key("new.jpg")
+
+
+def test_an_empty_split_is_refused_with_a_sentence(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(items, "read", lambda name, root, split: iter(()))
+    with pytest.raises(DataError, match=r"task 'gqa', test: the files under .* hold no item of this split"):
+        pipeline.RunItems.open(recipe).read("gqa", "test")
+
+
+def test_a_split_without_right_answers_cannot_be_evaluated(recipe: Recipe) -> None:
+    reader = pipeline.RunItems.open(recipe)
+    source = reader.read("vqa-v2", "val")
+    source.records = [dataclasses.replace(record, answers=()) for record in source.records]
+    model = pipeline.new_model(recipe, reader.answers).eval()
+    with pytest.raises(DataError, match=r"task 'vqa-v2', val: item .* has no right answer"):
+        evaluate(model, source)
+
+
+def test_requests_ask_the_items_that_evaluation_asks(recipe: Recipe) -> None:
+    source = pipeline.RunItems.open(recipe).read("coco-retrieval", "test")
+    asked = [source.item(place, place).labelled.request for place in spread(len(source), 3)]
+    bodies = requests.bodies(source, recipe.run.data, 3)
+    assert [body["caption"] for body in bodies] == [request.caption for request in asked]
+    assert all(len(body["images"]) == 4 for body in bodies)
+
+
+def test_a_blind_model_sees_nothing_of_any_picture(recipe: Recipe) -> None:
+    reader = pipeline.RunItems.open(recipe, blind=True)
+    for name in recipe.tasks:
+        item = reader.read(name, "train").item(0, 0)
         for _, seen in item.pairs:
             assert not seen.features.any()
             assert not seen.locations.any()
 
 
 def test_every_task_has_items_whose_right_answer_rates_best(recipe: Recipe) -> None:
-    shelf = PictureShelf(Regions.open(recipe.run.out))
-    config = pipeline.new_model(recipe, pipeline.vocabularies(recipe)).config
+    reader = pipeline.RunItems.open(recipe)
     for name in recipe.tasks:
-        source = pipeline.items(recipe, shelf, name, "train", config)
+        source = reader.read(name, "train")
         rated = []
         for place in range(min(20, len(source))):
             item = source.item(place, place)
@@ -137,20 +338,16 @@ def test_every_task_has_items_whose_right_answer_rates_best(recipe: Recipe) -> N
 
 
 def test_the_stream_of_items_depends_on_its_place_alone(recipe: Recipe) -> None:
-    shelf = PictureShelf(Regions.open(recipe.run.out))
-    config = pipeline.new_model(recipe, pipeline.vocabularies(recipe)).config
-    source = pipeline.items(recipe, shelf, "coco-retrieval", "train", config)
-    late = source.batch(7, 3)
-    again = pipeline.items(recipe, shelf, "coco-retrieval", "train", config)
+    reader = pipeline.RunItems.open(recipe)
+    late = reader.read("coco-retrieval", "train").batch(7, 3)
+    again = reader.read("coco-retrieval", "train")
     again.batch(0, 7)
     for one, other in zip(late, again.batch(7, 3), strict=True):
         assert one.labelled == other.labelled
 
 
 def test_an_epoch_shows_each_item_once_and_the_next_in_another_order(recipe: Recipe) -> None:
-    shelf = PictureShelf(Regions.open(recipe.run.out))
-    config = pipeline.new_model(recipe, pipeline.vocabularies(recipe)).config
-    source = pipeline.items(recipe, shelf, "vqa-v2", "train", config)
+    source = pipeline.RunItems.open(recipe).read("vqa-v2", "train")
     first, second = ([item.labelled for item in source.batch(epoch * len(source), len(source))] for epoch in (0, 1))
     assert sorted(map(repr, first)) == sorted(map(repr, second))
     assert first != second
