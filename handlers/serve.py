@@ -42,7 +42,7 @@ EXAMPLES = """\
 The server is ready. One question of each group:
 
 # what is in this picture
-curl -s {url} -F task=vqa-v2 -F question='What color is the car?' -F image=@{pictures}/street.jpg
+curl -s {url} -F task=vqa-v2 -F question='Is there a pig?' -F image=@{pictures}/street.jpg
 
 # which picture does this sentence describe
 curl -s {url} -F task=coco-retrieval -F caption='A white car and a pig on a street.' \\
