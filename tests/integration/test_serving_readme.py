@@ -5,25 +5,22 @@ import pytest
 from tests.checkout import ROOT
 from tests.integration.conftest import DEFAULT_BUNDLE
 from tests.integration.harness import LiveServer
-from tests.markdown import Block, blocks, run
-
-DOCUMENTED = "http://127.0.0.1:8080"
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-ASKING = [block for block in blocks(README) if block.with_server]
 
 pytestmark = pytest.mark.integration
 
-
-@pytest.mark.parametrize("block", ASKING, ids=lambda block: f"line-{block.line}")
-def test_what_the_readme_asks_a_server_is_answered(server: LiveServer, block: Block) -> None:
-    done = run(block, replacing={DOCUMENTED: server.url.split("/predictions")[0]})
-    assert done.returncode == 0, done.stderr
-    assert '"answer"' in done.stdout, done.stdout
+SHOWN = [
+    ("vqa-v2", {"question": "Is there a pig?"}, "yes"),
+    ("snli-ve", {"statement": "The car is white."}, "entailment"),
+]
 
 
-def test_the_default_model_sees_what_the_readme_says(server: LiveServer) -> None:
-    if not (DEFAULT_BUNDLE / "manifest.json").is_file():
-        pytest.skip("there is no default bundle yet")
+@pytest.mark.skipif(
+    not (DEFAULT_BUNDLE / "manifest.json").is_file(), reason="there is no default bundle in this checkout"
+)
+@pytest.mark.parametrize(("task", "fields", "expected"), SHOWN)
+def test_the_default_model_answers_what_the_readme_shows(
+    server: LiveServer, task: str, fields: dict[str, str], expected: str
+) -> None:
     picture = base64.b64encode((ROOT / "docs/pictures/street.jpg").read_bytes()).decode()
-    status, answer = server.ask_json({"task": "vqa-v2", "question": "Is there a pig?", "image": picture})
-    assert (status, answer["answer"]) == (200, "yes")
+    status, answer = server.ask_json({"task": task, **fields, "image": picture})
+    assert (status, answer["answer"]) == (200, expected)
