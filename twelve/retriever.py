@@ -105,17 +105,12 @@ class BundleRetriever:
 
     def _text(self, caption: str) -> Text:
         try:
-            ids = self._parts.encoder.encode(WRITTEN.validate_python(caption))
+            written = WRITTEN.validate_python(caption)
         except ValidationError as error:
             sentence = sentence_of(error.errors(include_url=False)[0])
             raise InvalidField(f"{CAPTION}: {sentence}", at=CAPTION) from error
         most = self._parts.knowledge.most_tokens
-        if len(ids) > most:
-            raise InvalidField(
-                f"{CAPTION}: has {len(ids) - 2} word pieces, this model reads at most {most - 2}; shorten it",
-                at=CAPTION,
-            )
-        return Text(ids, self._task.token)
+        return Text(self._parts.encoder.encode_whole(written, most=most, at=CAPTION), self._task.token)
 
     def _states(self, text: Text) -> Tensor:
         """Give a text's states; those of the last one are at hand."""

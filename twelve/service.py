@@ -19,7 +19,7 @@ from torch import Tensor
 from twelve.assembly import Parts, Settings, assemble
 from twelve.batch import BatchBuilder, Span, Text, Visual, plan, visual
 from twelve.engines.engine import RowStates
-from twelve.errors import EngineFailed, InvalidField, OutOfMemory, TaskNotInCheckpoint, TooLarge, TwelveError
+from twelve.errors import EngineFailed, OutOfMemory, TaskNotInCheckpoint, TooLarge, TwelveError
 from twelve.pictures import Attached, BatchDesk, Slot
 from twelve.schema import MOST_CHARACTERS, Answer
 from twelve.tasks.base import AnswerList, Prompt, Seen
@@ -266,13 +266,7 @@ class Encoder:
                 f"{task.text_field}: has {len(text)} characters in all, at most {MOST_CHARACTERS} are read",
                 at=task.text_field,
             )
-        ids = self._encoder.encode(text)
-        if len(ids) > self._most_tokens:
-            raise InvalidField(
-                f"{task.text_field}: has {len(ids) - 2} word pieces, this model reads at most {self._most_tokens - 2}; "
-                "shorten it",
-                at=task.text_field,
-            )
+        ids = self._encoder.encode_whole(text, most=self._most_tokens, at=task.text_field)
         return Text(ids, task.token)
 
     def _visual(self, picture: Attached) -> Visual:

@@ -10,7 +10,7 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
-from twelve.errors import BundleMissing, ConfigInvalid
+from twelve.errors import BundleMissing, ConfigInvalid, InvalidField
 
 CLS, SEP, UNK, PAD = "[CLS]", "[SEP]", "[UNK]", "[PAD]"
 LONGEST_WORD = 100
@@ -59,3 +59,24 @@ class TextEncoder:
         pieces = self._tokenizer.encode(text, add_special_tokens=False).ids
         kept = pieces if most is None else pieces[: most - 2]
         return (self._cls, *kept, self._sep)
+
+    def encode_whole(self, text: str, *, most: int, at: str) -> tuple[int, ...]:
+        """Tokenise a text that must be read to its end.
+
+        Args:
+            text: As a person wrote it.
+            most: Ids that the model can place, [CLS] and [SEP] included.
+            at: The field's path, for the error.
+
+        Returns:
+            [CLS], all pieces, [SEP].
+
+        Raises:
+            InvalidField: There are more pieces than the model reads. Differs: the published code cuts them off unsaid.
+        """
+        ids = self.encode(text)
+        if len(ids) > most:
+            raise InvalidField(
+                f"{at}: has {len(ids) - 2} word pieces, this model reads at most {most - 2}; shorten it", at=at
+            )
+        return ids
