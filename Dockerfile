@@ -52,7 +52,7 @@ RUN install --directory --owner=twelve "$RUN_DIR"
 USER twelve
 EXPOSE 8080 8083
 HEALTHCHECK --interval=15s --timeout=25s --start-period=120s CMD ["python3", "-m", "handlers.healthcheck"]
-ENTRYPOINT ["python3", "-m", "handlers.serve", "--host", "0.0.0.0", "--foreground"]
+ENTRYPOINT ["python3", "-m", "handlers.serve", "--host", "0.0.0.0", "--foreground", "--no-export"]
 
 FROM library AS train
 RUN pip install --no-build-isolation '.[train]'

@@ -71,6 +71,8 @@ class Wish:
         ports: To listen on.
         run: Where the server writes.
         console: Whether TorchServe's log also goes to the terminal.
+        exports: Whether graphs are brought up to date first; where the exporter is not installed, as in the image, they
+            must be there already, and a worker refuses those of another bundle.
     """
 
     bundle: Path
@@ -81,6 +83,7 @@ class Wish:
     ports: Ports
     run: RunDirectory
     console: bool
+    exports: bool = True
 
 
 def serve(wish: Wish) -> None:
@@ -121,7 +124,7 @@ def export(bundle: Bundle, wish: Wish) -> None:
         ServerDied: The export failed; it has said why.
     """
     graphs = BUILD / bundle.path.resolve().name
-    if wish.engine != EAGER:  # the export knows what is up to date, its own code and versions included
+    if wish.exports and wish.engine != EAGER:  # the export knows what is up to date, its own code and versions included
         _python("-m", "export", "all", str(bundle.path))
     _python(
         *("-m", "export.archive", str(bundle.path)),
@@ -191,6 +194,10 @@ def main(
         Path | None, typer.Option(envvar="RUN_DIR", help="Where it writes; build/serve-PORT if absent.")
     ] = None,
     foreground: Annotated[bool, typer.Option(help="Copy TorchServe's log to the terminal.")] = False,
+    export_first: Annotated[
+        bool,
+        typer.Option("--export/--no-export", help="Bring the graphs up to date first, or serve those that are there."),
+    ] = True,
 ) -> None:
     """Serve a bundle with TorchServe until Ctrl-C."""
     chosen = (management_port, metrics_port, exporter_port, grpc_port, grpc_management_port)
@@ -204,6 +211,7 @@ def main(
         ports=Ports(port, *following),
         run=RunDirectory((run_dir or BUILD / f"serve-{port}").resolve()),
         console=foreground,
+        exports=export_first,
     )
     with signals_interrupt():
         try:

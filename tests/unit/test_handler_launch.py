@@ -171,6 +171,16 @@ def test_the_export_itself_decides_what_is_up_to_date(tmp_path, monkeypatch, eng
     assert called == [("export", "all")] * exports + [("export.archive", str(bundle.path))]
 
 
+def test_where_the_exporter_is_not_installed_the_graphs_that_are_there_are_served(tmp_path, monkeypatch):
+    bundle = make_tiny_bundle(tmp_path / "tiny")
+    called = []
+    monkeypatch.setattr(serve, "_python", lambda *arguments: called.append(arguments[1]))
+    ports, run = Ports(1, 2, 3, 4, 5, 6), RunDirectory(tmp_path / "run")
+    wish = serve.Wish(bundle.path, "onnxruntime", 1, 1, "127.0.0.1", ports, run, console=False, exports=False)
+    serve.export(bundle, wish)
+    assert called == ["export.archive"]
+
+
 def test_a_model_directory_holds_what_torchserve_and_the_handler_read(tmp_path):
     bundle = make_tiny_bundle(tmp_path / "tiny")
     made = make_model_directory(bundle.path, tmp_path, tmp_path / "store", Serving(workers=3, batch_size=4))
