@@ -4,10 +4,14 @@ Shapes: N rows · B fused width · A answers.
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from twelve.heads.base import Head, mlp
 from twelve.model.config import ModelConfig
+
+SELDOM = -4.6
+"""Logit of a new head's every answer: right once in a hundred. From even odds, a hundred wrong answers would drown the
+other tasks' gradients for the first hundred steps (arXiv:1708.02002, section 3.3)."""
 
 
 class AnswersHead(Head):
@@ -16,6 +20,7 @@ class AnswersHead(Head):
     def __init__(self, config: ModelConfig, answers: int) -> None:
         super().__init__()
         self.classify = mlp(config.bi_hidden_size, 2 * config.bi_hidden_size, answers, eps=config.layer_norm_eps)
+        nn.init.constant_(self.classify.get_parameter("3.bias"), SELDOM)
 
     def forward(self, states: Tensor) -> Tensor:
         """Rate each answer: [N, B] to [N, A] logits."""

@@ -12,6 +12,10 @@ from twelve.heads.base import Head
 from twelve.model.config import ModelConfig
 
 
+SELDOM = -3.0
+"""Logit of a new head's every region: meant once in twenty."""
+
+
 class GroundingHead(Head):
     """One linear layer a region; trained by a sigmoid a region against the overlap with the right box."""
 
@@ -21,6 +25,7 @@ class GroundingHead(Head):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.rate = nn.Linear(config.v_hidden_size, 1)
+        nn.init.constant_(self.rate.bias, SELDOM)
 
     def forward(self, states: Tensor) -> Tensor:
         """Rate each region: [N, R, V] to [N, R] logits."""
