@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from twelve.heads.base import Head
 from twelve.model.config import ModelConfig
 
-
 SELDOM = -3.0
 """Logit of a new head's every region: meant once in twenty."""
 
