@@ -42,7 +42,7 @@ SPLITS = ("test", "novel", "val", "train")
 
 CUTOFFS = (1, 5, 10)
 CANDIDATES = 10
-"""Pictures of one served request; the contract allows no more."""
+"""Pictures of one served request."""
 
 SERVED_CAPTIONS = 10
 BROKEN_FILES: Mapping[str, bytes] = {
