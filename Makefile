@@ -53,7 +53,7 @@ format: $(READY) ## Format the code and mend what the linter can
 	@$(BIN)/ruff check --quiet --fix-only .
 	@$(BIN)/ruff format --quiet .
 
-train-small: $(READY) ## Make the default bundle from nothing in runs/small (about an hour and a half on two cores)
+train-small: $(READY) ## Make the default bundle from nothing in runs/small (about an hour of one core)
 	@$(BIN)/python -m training all training/recipes/small.toml $(if $(BLIND),--with-blind) $(if $(SEED),--seed $(SEED) --out runs/small-seed-$(SEED))
 
 export: $(READY) ## Write BUNDLE's graphs and server directory to build/

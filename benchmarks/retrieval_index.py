@@ -141,7 +141,15 @@ def build(index: Path, folder: Path, bundle: Path, kill_after_s: Sequence[float]
         What was built, once an attempt ran to its end.
     """
     before = _children_cpu_s()
-    command = [sys.executable, "-m", "twelve.cli", "index", "add", str(index), str(folder), "--bundle", str(bundle)]
+    command = [
+        str(Path(sys.executable).with_name("twelve")),
+        "index",
+        "add",
+        str(index),
+        str(folder),
+        "--bundle",
+        str(bundle),
+    ]
     kills = sum(_killed(command, seconds) for seconds in kill_after_s)
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     if finished.returncode != REJECTED_EXIT:
