@@ -230,13 +230,15 @@ def main(
         disturbed = build(Path(work) / "disturbed", collection.folder, bundle, moments)
         console.print(f"built under kills: {disturbed}")
         index, retriever = Index.open(Path(work) / "disturbed"), BundleRetriever.open(bundle)
+        indexed = len(index.pictures())
         difference = largest_difference(server, index, retriever, collection, rng)
+        console.print(f"largest difference from the server: {difference:.1e}")
         sample = rng.sample(collection.captions, captions)
         began_cpu_s = time.process_time()
         ranked = ranks(index, retriever, sample)
-        ms_a_pair = 1000 * (time.process_time() - began_cpu_s) / (captions * len(index.pictures()))
+        ms_a_pair = 1000 * (time.process_time() - began_cpu_s) / (captions * indexed)
     report = {
-        "pictures": len(index.pictures()),
+        "pictures": indexed,
         "files": peaceful.counts,
         "kills": disturbed.kills,
         "same_digest": peaceful.digest == disturbed.digest,
@@ -246,7 +248,7 @@ def main(
         "captions": captions,
         "score_cpu_ms_a_pair": round(ms_a_pair, 2),
         "recall": {f"R@{k}": round(sum(rank <= k for rank in ranked) / captions, 3) for k in CUTOFFS},
-        "chance": {f"R@{k}": round(k / len(index.pictures()), 4) for k in CUTOFFS},
+        "chance": {f"R@{k}": round(k / indexed, 4) for k in CUTOFFS},
     }
     to.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     typer.echo(json.dumps(report, indent=2))
