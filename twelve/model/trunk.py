@@ -37,18 +37,54 @@ class States(NamedTuple):
     pooled_text: Tensor
 
 
+class Given(NamedTuple):
+    """What the trunk reads, a row each: one text before one picture.
+
+    A single text may stand before all N pictures; what sees no picture is then computed once.
+
+    Attributes:
+        token_ids: [N, L] int64, [CLS] first.
+        text_mask: [N, T], the task token's place included.
+        task_tokens: [N] int64, rows of the task table; unused where the model has none.
+        features: [N, R, F].
+        locations: [N, R, 5].
+        region_mask: [N, R].
+        segments: [N, L] int64, or None for all zero.
+    """
+
+    token_ids: Tensor
+    text_mask: Tensor
+    task_tokens: Tensor
+    features: Tensor
+    locations: Tensor
+    region_mask: Tensor
+    segments: Tensor | None = None
+
+
 class Maps(NamedTuple):
-    """Attention weights by layer: within each stream, and (image to text, text to image) between them."""
+    """Attention weights of every layer, first layer first; those of a text before it met pictures have its own rows.
+
+    Attributes:
+        text: [N, H, T, T] each.
+        regions: [N, H, R, R] each.
+        co: ([N, H, R, T] image to text, [N, H, T, R] text to image) each.
+    """
 
     text: list[Tensor]
     regions: list[Tensor]
     co: list[tuple[Tensor, Tensor]]
 
+    @classmethod
+    def empty(cls) -> "Maps":
+        """Give maps that nothing was recorded in yet."""
+        return cls([], [], [])
+
 
 class Trunk(nn.Module):
     """Text and visual stream with co-attention between them.
 
-    `encode_text` and `encode_regions` do what needs no other stream; `fuse` does the rest. The order of layers is the
+    `encode_text` and `encode_regions` do what needs no other stream, `fuse` does the rest, and calling the trunk does
+    all three. Each records the attention weights of its own layers where `maps` is given. The order of layers is the
     published one: before each co-attention, the text layers up to its text id and the visual layers up to its visual
     id; after the last, what remains.
     """
@@ -64,13 +100,35 @@ class Trunk(nn.Module):
         self.text_pooler = nn.Linear(config.hidden_size, config.bi_hidden_size)
         self.region_pooler = nn.Linear(config.v_hidden_size, config.bi_hidden_size)
         self.dropout = nn.Dropout(config.hidden_dropout_prob) if config.hidden_dropout_prob else nn.Identity()
-        self.text_alone = config.t_biattention_id[0] if config.t_biattention_id else config.num_hidden_layers
+        self.text_alone = _layers_without_pictures(config)
         self.regions_alone = _layers_without_text(config)
         self.apply(self._initialise)
         self.text_embedding.initialise_widening()
 
+    def forward(self, given: Given, *, maps: Maps | None = None) -> States:
+        """Run everything, from token ids and features to what the heads read.
+
+        Args:
+            given: One text before each picture, or one before all of them.
+            maps: Takes up the attention weights.
+
+        Returns:
+            What the heads read, one row a picture.
+        """
+        text = self.encode_text(given.token_ids, given.text_mask, given.task_tokens, given.segments, maps=maps)
+        regions = self.encode_regions(given.features, given.locations, given.region_mask, maps=maps)
+        rows = len(regions)
+        text, text_mask = text.expand(rows, -1, -1), given.text_mask.expand(rows, -1)  # [1, …] to [N, …], or as it is
+        return self.fuse(text, text_mask, regions, given.region_mask, maps)
+
     def encode_text(
-        self, token_ids: Tensor, text_mask: Tensor, task_tokens: Tensor, segments: Tensor | None = None
+        self,
+        token_ids: Tensor,
+        text_mask: Tensor,
+        task_tokens: Tensor,
+        segments: Tensor | None = None,
+        *,
+        maps: Maps | None = None,
     ) -> Tensor:
         """Run what sees no picture: the embedding and the text layers before the first co-attention.
 
@@ -79,30 +137,30 @@ class Trunk(nn.Module):
             text_mask: [N, T], the task token's place included.
             task_tokens: [N] int64.
             segments: [N, L] int64, or None.
+            maps: Takes up the attention weights.
 
         Returns:
             [N, T, D].
         """
         states = self.text_embedding(token_ids, task_tokens, segments)
-        for layer in self.text_layers[: self.text_alone]:
-            states = layer(states, text_mask).states
-        return states
+        return self._run_text(states, text_mask, (0, self.text_alone), maps)
 
-    def encode_regions(self, features: Tensor, locations: Tensor, region_mask: Tensor) -> Tensor:
+    def encode_regions(
+        self, features: Tensor, locations: Tensor, region_mask: Tensor, *, maps: Maps | None = None
+    ) -> Tensor:
         """Run what sees no text: the embedding and the visual layers before the first co-attention.
 
         Args:
             features: [N, R, F].
             locations: [N, R, 5].
             region_mask: [N, R].
+            maps: Takes up the attention weights.
 
         Returns:
             [N, R, V].
         """
         states = self.region_embedding(features, locations)
-        for layer in self.image_layers[: self.regions_alone]:
-            states = layer(states, region_mask).states
-        return states
+        return self._run_regions(states, region_mask, (0, self.regions_alone), None, maps)
 
     def fuse(
         self, text: Tensor, text_mask: Tensor, regions: Tensor, region_mask: Tensor, maps: Maps | None = None
@@ -114,14 +172,14 @@ class Trunk(nn.Module):
             text_mask: [N, T].
             regions: [N, R, V] from `encode_regions`.
             region_mask: [N, R].
-            maps: Takes up the attention weights where given.
+            maps: Takes up the attention weights.
 
         Returns:
             What the heads read.
         """
         text_done, image_done = self.text_alone, self.regions_alone
         for index, (image_id, text_id) in enumerate(_meetings(self.config)):
-            text = self._run_text(text, text_mask, text_done, text_id, maps)
+            text = self._run_text(text, text_mask, (text_done, text_id), maps)
             regions = self._run_regions(regions, region_mask, (image_done, image_id), (text, text_mask), maps)
             text_done, image_done = text_id, image_id
             if self.config.with_coattention:
@@ -131,21 +189,26 @@ class Trunk(nn.Module):
                     maps.co.append((met.image_to_text, met.text_to_image))
         regions_end, text_end = len(self.image_layers), len(self.text_layers)
         regions = self._run_regions(regions, region_mask, (image_done, regions_end), (text, text_mask), maps)
-        text = self._run_text(text, text_mask, text_done, text_end, maps)
+        text = self._run_text(text, text_mask, (text_done, text_end), maps)
         return self._pool(text, regions)
 
-    def _run_text(self, text: Tensor, mask: Tensor, start: int, stop: int, maps: Maps | None) -> Tensor:
-        for layer in self.text_layers[start:stop]:
+    def _run_text(self, text: Tensor, mask: Tensor, span: tuple[int, int], maps: Maps | None) -> Tensor:
+        for layer in self.text_layers[span[0] : span[1]]:
             text, weights = layer(text, mask)
             if maps is not None:
                 maps.text.append(weights)
         return text
 
     def _run_regions(
-        self, regions: Tensor, mask: Tensor, span: tuple[int, int], text: tuple[Tensor, Tensor], maps: Maps | None
+        self,
+        regions: Tensor,
+        mask: Tensor,
+        span: tuple[int, int],
+        text: tuple[Tensor, Tensor] | None,
+        maps: Maps | None,
     ) -> Tensor:
         for layer in self.image_layers[span[0] : span[1]]:
-            gate = _mean_state(*text) if self.config.dynamic_attention else None
+            gate = _mean_state(*text) if text is not None and self.config.dynamic_attention else None
             regions, weights = layer(regions, mask, gate)
             if maps is not None:
                 maps.regions.append(weights)
@@ -166,6 +229,13 @@ class Trunk(nn.Module):
 
 def _meetings(config: ModelConfig) -> list[tuple[int, int]]:
     return list(zip(config.v_biattention_id, config.t_biattention_id, strict=True))
+
+
+def _layers_without_pictures(config: ModelConfig) -> int:
+    """Count the text layers that run before any picture is seen."""
+    if config.t_biattention_id:
+        return config.t_biattention_id[0]
+    return 0 if config.dynamic_attention else config.num_hidden_layers  # gates would read the text too late
 
 
 def _layers_without_text(config: ModelConfig) -> int:
