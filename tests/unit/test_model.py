@@ -130,8 +130,8 @@ def test_weights_that_do_not_fit_the_configuration_are_refused_by_name(tmp_path:
     [
         ({"num_attention_heads": 3}, "num_attention_heads = 3 does not divide hidden_size = 16"),
         ({"v_biattention_id": (0,)}, "v_biattention_id has 1 entries, t_biattention_id 2"),
-        ({"t_biattention_id": (2, 1)}, "must ascend"),
-        ({"t_biattention_id": (1, 3)}, "lie in 0..2"),
+        ({"t_biattention_id": (2, 1)}, "must not descend"),
+        ({"t_biattention_id": (1, 4)}, "lie in 0..3"),
     ],
 )
 def test_a_configuration_that_contradicts_itself_is_refused(changes: dict[str, object], said: str) -> None:
