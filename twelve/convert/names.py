@@ -1,17 +1,31 @@
 """The published checkpoint's keys and our parameters: one table, read both ways, for any number of layers.
 
 A key is a module's path and the parameter's own name, `weight` or `bias`; the table pairs the paths. `{n}` stands for
-a layer's number. The table knows every key that the published code can write, whatever the configuration.
+a layer's number. The table knows every key that the published code can write, whatever the configuration; which of
+them a given configuration has is for `published_shapes` to say.
+
+Nothing of a checkpoint is lost on the way in: `sort_out` gives the tensors that our model takes and, as data under
+their published names, those that are dead; `published_state` puts both together again.
 
 Source: the state dict of `VILBertForVLTasks`, 560 entries for the released model (vilbert/vilbert.py of
 facebookresearch/vilbert-multi-task).
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+
+from twelve.errors import ConfigInvalid
+from twelve.heads.model import TwelveModel
+from twelve.model.config import ModelConfig
+
+Value = TypeVar("Value")
+"""What stands under a name: a tensor, its shape, a place in a file."""
 
 
 class Use(StrEnum):
@@ -31,6 +45,9 @@ class Use(StrEnum):
 
 SERVES = frozenset({Use.TRUNK, Use.HEAD})
 """Uses without which a task cannot be answered."""
+
+ASIDE = frozenset({Use.TIED, Use.DEAD})
+"""Uses that no parameter of ours stands for."""
 
 
 @dataclass(frozen=True)
@@ -158,6 +175,83 @@ def key_of(name: str) -> Key | None:
     return None
 
 
+class SortedOut(NamedTuple, Generic[Value]):
+    """A published checkpoint's contents, taken apart.
+
+    Attributes:
+        parameters: By our names: trunk, heads and pre-training heads.
+        tied: Second copies, by their published names; they must equal what they are tied to.
+        dead: By their published names.
+        unknown: What the published code never wrote, by the names that were found.
+    """
+
+    parameters: dict[str, Value]
+    tied: dict[str, Value]
+    dead: dict[str, Value]
+    unknown: dict[str, Value]
+
+
+def sort_out(published: Mapping[str, Value]) -> SortedOut[Value]:
+    """Take a published checkpoint apart by use.
+
+    Args:
+        published: By published name, without "module." before it.
+
+    Returns:
+        Each entry once; values are passed on, never copied.
+    """
+    found: SortedOut[Value] = SortedOut({}, {}, {}, {})
+    for name, value in published.items():
+        key = key_of(name)
+        if key is None:
+            found.unknown[name] = value
+        elif key.use in ASIDE:
+            {Use.TIED: found.tied, Use.DEAD: found.dead}[key.use][name] = value
+        else:
+            found.parameters[key.parameter] = value
+    return found
+
+
+def published_state(parameters: Mapping[str, Value], dead: Mapping[str, Value]) -> dict[str, Value]:
+    """Put a published checkpoint together: the inverse of `sort_out`, tied copies included.
+
+    Args:
+        parameters: By our names.
+        dead: By published names.
+
+    Returns:
+        By published names, in the order of `parameters`, the dead ones last.
+
+    Raises:
+        ConfigInvalid: The published model has no place for a parameter; names it.
+    """
+    names = {parameter: published_name(parameter) for parameter in parameters}
+    if homeless := sorted(parameter for parameter, name in names.items() if name is None):
+        raise ConfigInvalid(f"the published model has no place for {homeless[:5]}; it needs `released` heads")
+    state = {name: parameters[parameter] for parameter, name in names.items() if name is not None}
+    copies = {key.name: parameters[key.parameter] for key in _aside(parameters, Use.TIED)}
+    return state | copies | dict(dead)
+
+
+def published_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """List the keys and shapes that a published checkpoint of a configuration has, pre-training heads included.
+
+    Args:
+        config: Of a model with the released heads and a whole word table.
+
+    Returns:
+        Shapes by published name.
+
+    Raises:
+        ConfigInvalid: The published model has no such form.
+    """
+    with torch.device("meta"):
+        model = TwelveModel(config)
+        model.add_pretraining()
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    return published_state(shapes, {key.name: shapes[key.parameter] for key in _aside(shapes, Use.DEAD)})
+
+
 def published_name(parameter: str) -> str | None:
     """Name the published key that holds one of our parameters.
 
@@ -173,6 +267,14 @@ def published_name(parameter: str) -> str | None:
     return None
 
 
+def _aside(parameters: Mapping[str, object], use: Use) -> Iterator[Key]:
+    """Name the keys that stand beside our parameters: copies of them, or dead ones of their shape."""
+    for parameter in parameters:
+        for row in TABLE:
+            if row.use is use and (found := _pattern(row.ours).fullmatch(parameter)):
+                yield Key(_fill(row.published, found), use, parameter)
+
+
 @cache
 def _by_published() -> list[tuple[re.Pattern[str], Row]]:
     return [(_pattern(row.published), row) for row in TABLE]
@@ -180,9 +282,10 @@ def _by_published() -> list[tuple[re.Pattern[str], Row]]:
 
 @cache
 def _by_ours() -> list[tuple[re.Pattern[str], Row]]:
-    return [(_pattern(row.ours), row) for row in TABLE if row.use not in (Use.TIED, Use.DEAD)]
+    return [(_pattern(row.ours), row) for row in TABLE if row.use not in ASIDE]
 
 
+@cache
 def _pattern(path: str) -> re.Pattern[str]:
     return re.compile(re.escape(path).replace(re.escape("{n}"), r"(?P<n>\d+)") + r"\.(?P<leaf>weight|bias)")
 
