@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,3 +142,13 @@ def test_hidden_words_are_compared_with_the_word_table_as_the_text_stream_sees_i
         expected = functional.linear(head.norm(head.act(head.dense(text))), wide) + head.bias
         torch.testing.assert_close(head(text, table), expected)
     assert sum(weight.numel() for weight in head.parameters()) == 16 * 16 + 3 * 16 + 50
+
+
+def test_every_switch_stands_in_the_one_numbered_list_of_differences() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in page.splitlines() if re.match(r"\| \d+ \|", line)]
+    assert [int(row[0].strip("| ")) for row in rows] == list(range(1, len(rows) + 1))
+    assert {len(row) for row in rows} == {5}
+    paper, released = (dataclasses.asdict(HEAD_PRESETS[preset]) for preset in ("paper", "released"))
+    for row, switch in zip(rows, paper, strict=False):
+        assert f"switch `{switch}`: `{paper[switch]}` or `{released[switch]}`" in row[-1]

@@ -1,4 +1,4 @@
-"""Does this caption describe this picture? One number a pair (12-in-1, section 3.1, caption-based image retrieval).
+"""Does this caption describe this picture? One number a pair (12-in-1, section 3.2, caption-based image retrieval).
 
 Shapes: N rows, one a candidate picture · B fused width.
 """

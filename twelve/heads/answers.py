@@ -1,4 +1,4 @@
-"""Answers from a vocabulary: one head for VQAv2 and Visual Genome QA, one for GQA (12-in-1, section 3.1).
+"""Answers from a vocabulary: one head for VQAv2 and Visual Genome QA, one for GQA (12-in-1, section 3.2).
 
 Shapes: N rows · B fused width · A answers.
 """

@@ -1,6 +1,6 @@
 """Does the picture entail the statement, contradict it, or leave it open?
 
-Source: 12-in-1, section 3.1, SNLI-VE.
+Source: 12-in-1, section 3.2, SNLI-VE.
 
 Shapes: N rows · B fused width.
 """

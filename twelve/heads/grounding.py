@@ -1,4 +1,4 @@
-"""Which region is meant? One number a region (12-in-1, section 3.1, grounding referring expressions).
+"""Which region is meant? One number a region (12-in-1, section 3.2, grounding referring expressions).
 
 Shapes: N rows · R regions (global one first) · V image width.
 """

@@ -1,6 +1,6 @@
 """Is the statement true of this pair of pictures?
 
-Source: 12-in-1, section 3.1, NLVR2.
+Source: 12-in-1, section 3.2, NLVR2.
 
 Shapes: N rows, two an item · M items · B fused width.
 """

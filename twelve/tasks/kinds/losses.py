@@ -1,4 +1,4 @@
-"""The two losses of the paper (12-in-1, section 3.1), and the one the released code has in place of the second.
+"""The two losses of the paper (12-in-1, section 3.2), and the one the released code has in place of the second.
 
 Shapes: A choices of one item; A may differ between items.
 """

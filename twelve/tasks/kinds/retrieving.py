@@ -17,7 +17,7 @@ FEWEST, MOST = 2, 32
 """Pictures of one request."""
 
 WAYS = 4
-"""Pictures of a training or test item (12-in-1, section 3.1: 4-way multiple choice)."""
+"""Pictures of a training or test item (12-in-1, section 3.2: 4-way multiple choice)."""
 
 
 class CaptionRequest(TaskRequest):
