@@ -12,7 +12,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from twelve.convert.names import published_state, sort_out
+from twelve.convert.names import sort_out
+from twelve.convert.restoring import keep_dead, published_checkpoint
+from twelve.errors import BundleMissing
 from twelve.heads.model import TwelveModel
 from twelve.model.config import ModelConfig
 from twelve.model.trunk import Given, Maps, States
@@ -167,14 +169,21 @@ def test_no_case_and_no_slot_of_a_golden_set_is_left_out(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_published_weights_go_in_whole_and_come_out_again(name: str) -> None:
+def test_published_weights_go_into_a_folder_whole_and_come_out_again(name: str, tmp_path: Path) -> None:
     one = golden(name)
     apart = sort_out(one.weights)
-    model = model_of(one, next(iter(one.about["cases"])))
-    again = published_state(model.state_dict(), apart.dead)
+    model_of(one, next(iter(one.about["cases"]))).save(tmp_path)
+    keep_dead(apart.dead, tmp_path)
+    again = published_checkpoint(tmp_path)
     table = again.pop(DECODER)
     assert torch.equal(table, one.weights["bert.embeddings.word_embeddings.weight"])
     assert again.keys() == one.weights.keys()
     assert all(torch.equal(again[key], weight) for key, weight in one.weights.items())
     assert (apart.tied, apart.unknown) == ({}, {})
     assert sum(weight.numel() for weight in one.weights.values()) == one.about["n_parameters"]
+
+
+def test_a_folder_that_did_not_keep_the_dead_parameters_makes_no_published_checkpoint(tmp_path: Path) -> None:
+    model_of(golden("tiny"), "single").save(tmp_path)
+    with pytest.raises(BundleMissing, match=r"dead\.safetensors is not there; import the checkpoint again"):
+        published_checkpoint(tmp_path)
