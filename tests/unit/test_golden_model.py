@@ -138,8 +138,10 @@ def compare(one: Golden, case: str) -> tuple[int, dict[str, float]]:
 def promised(one: Golden, case: str) -> int:
     """Count from the set's JSON, not from its tensors, what a case must hold."""
     config, told = one.config(case), one.about["cases"][case]
-    maps = config.num_hidden_layers + config.v_num_hidden_layers + 2 * len(config.v_biattention_id)
-    return len(told["outputs"]) + TRUNK_STATES + maps * bool(told["config_overrides"].get("visualization"))
+    meetings = len(config.v_biattention_id) if config.with_coattention else 0
+    maps = config.num_hidden_layers + config.v_num_hidden_layers + 2 * meetings
+    shown = {**one.about["config"], **told["config_overrides"]}.get("visualization", False)
+    return len(told["outputs"]) + TRUNK_STATES + maps * shown
 
 
 CASES = [(name, case) for name in SETS for case in golden(name).about["cases"]]
