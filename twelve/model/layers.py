@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-from twelve.model.attention import CoAttention, SelfAttention, dropout_of
+from twelve.model.attention import CoAttended, CoAttention, SelfAttention, dropout_of
 from twelve.model.config import ModelConfig
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -48,6 +48,11 @@ class FeedForward(nn.Module):
         return self.contract(self.act(self.expand(states)), states)
 
 
+def states_at(states: Tensor, places: Tensor | None) -> Tensor:
+    """Pick [Q] places of [N, L, width] states; None picks all."""
+    return states if places is None else states.index_select(1, places)  # [N, Q, width]
+
+
 class Layered(NamedTuple):
     """A layer's states, [N, L, width], and its attention weights, [N, H, L, L]."""
 
@@ -64,19 +69,23 @@ class Layer(nn.Module):
         self.output = output
         self.feed_forward = feed_forward
 
-    def forward(self, states: Tensor, mask: Tensor, text: Tensor | None = None) -> Layered:
+    def forward(
+        self, states: Tensor, mask: Tensor, text: Tensor | None = None, *, places: Tensor | None = None
+    ) -> Layered:
         """Attend and transform.
 
         Args:
             states: [N, L, width].
             mask: [N, L].
             text: [N, D] mean text state, for a gated layer.
+            places: [Q] int64, the positions whose new states are wanted, or None for all L.
 
         Returns:
-            New states and attention weights.
+            New states and attention weights, of the places alone where some are named.
         """
-        attended = self.attention(states, mask, text)
-        return Layered(self.feed_forward(self.output(attended.context, states)), attended.weights)
+        asking = states_at(states, places)
+        attended = self.attention(states, mask, text, asking=asking)
+        return Layered(self.feed_forward(self.output(attended.context, asking)), attended.weights)
 
 
 class CoLayered(NamedTuple):
@@ -113,7 +122,27 @@ class CoLayer(nn.Module):
 
     def forward(self, regions: Tensor, region_mask: Tensor, text: Tensor, text_mask: Tensor) -> CoLayered:
         """Let the streams meet: [N, R, V] and [N, T, D] in, the same out."""
-        met = self.attention(regions, region_mask, text, text_mask)
+        return self._transform(regions, text, self.attention(regions, region_mask, text, text_mask))
+
+    def meet(
+        self, regions: Tensor, region_mask: Tensor, text: Tensor, text_mask: Tensor, packed: tuple[Tensor, Tensor]
+    ) -> CoLayered:
+        """Let the streams meet whose queries, keys and values were computed before.
+
+        Args:
+            regions: [N, R, V].
+            region_mask: [N, R].
+            text: [N, T, D].
+            text_mask: [N, T].
+            packed: [N, R, 3*B] of the regions and [N, T, 3*B] of the text, as `QueryKeyValue.pack` gives them.
+
+        Returns:
+            What `forward` gives.
+        """
+        image, words = self.attention.image.unpack(packed[0]), self.attention.text.unpack(packed[1])
+        return self._transform(regions, text, self.attention.meet(image, region_mask, words, text_mask))
+
+    def _transform(self, regions: Tensor, text: Tensor, met: CoAttended) -> CoLayered:
         return CoLayered(
             self.image_feed_forward(self.image_output(met.regions, regions)),
             self.text_feed_forward(self.text_output(met.text, text)),

@@ -5,6 +5,7 @@ Shapes: N rows · L word pieces · T tokens (task token included) · R regions (
 Masks: bool, True = may be attended.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from twelve.boxes import GLOBAL_REGION
 from twelve.model.config import ModelConfig
 from twelve.model.embeddings import RegionEmbedding, TextEmbedding
-from twelve.model.layers import CoLayer, image_layer, text_layer
+from twelve.model.layers import CoLayer, CoLayered, image_layer, states_at, text_layer
 
 CLS = 0
 """The token whose state stands for the whole text."""
@@ -59,6 +60,33 @@ class Given(NamedTuple):
     locations: Tensor
     region_mask: Tensor
     segments: Tensor | None = None
+
+
+class Places(NamedTuple):
+    """The positions whose last states are read; the last layer of each stream runs for these alone.
+
+    Attributes:
+        text: [Q] int64, [CLS] first.
+        regions: [P] int64, the global region first.
+    """
+
+    text: Tensor | None = None
+    regions: Tensor | None = None
+
+
+class Packed(NamedTuple):
+    """Queries, keys and values of the first co-attention, side by side.
+
+    Attributes:
+        text: [N, T, 3*B] from `pack_text`.
+        regions: [N, R, 3*B] from `pack_regions`.
+    """
+
+    text: Tensor
+    regions: Tensor
+
+
+EVERYWHERE = Places()
 
 
 class Maps(NamedTuple):
@@ -162,8 +190,30 @@ class Trunk(nn.Module):
         states = self.region_embedding(features, locations)
         return self._run_regions(states, region_mask, (0, self.regions_alone), None, maps)
 
+    @property
+    def packs(self) -> bool:
+        """Say whether the first co-attention reads just what `encode_text` and `encode_regions` give."""
+        done = (self.regions_alone, self.text_alone)
+        return self.config.with_coattention and _meetings(self.config)[:1] == [done]
+
+    def pack_text(self, text: Tensor) -> Tensor:
+        """Give what the first co-attention reads of [N, T, D] from `encode_text`: [N, T, 3*B]."""
+        return self.co_layers[0].attention.text.pack(text)
+
+    def pack_regions(self, regions: Tensor) -> Tensor:
+        """Give what the first co-attention reads of [N, R, V] from `encode_regions`: [N, R, 3*B]."""
+        return self.co_layers[0].attention.image.pack(regions)
+
     def fuse(
-        self, text: Tensor, text_mask: Tensor, regions: Tensor, region_mask: Tensor, maps: Maps | None = None
+        self,
+        text: Tensor,
+        text_mask: Tensor,
+        regions: Tensor,
+        region_mask: Tensor,
+        maps: Maps | None = None,
+        *,
+        places: Places = EVERYWHERE,
+        packed: Packed | None = None,
     ) -> States:
         """Run the pairs through the rest of both streams.
 
@@ -173,9 +223,11 @@ class Trunk(nn.Module):
             regions: [N, R, V] from `encode_regions`.
             region_mask: [N, R].
             maps: Takes up the attention weights.
+            places: Which last states are read; all, if none are named.
+            packed: What the first co-attention reads, computed before; only where the trunk `packs`.
 
         Returns:
-            What the heads read.
+            What the heads read; states of the places alone where some are named.
         """
         text_done, image_done = self.text_alone, self.regions_alone
         for index, (image_id, text_id) in enumerate(_meetings(self.config)):
@@ -183,21 +235,30 @@ class Trunk(nn.Module):
             regions = self._run_regions(regions, region_mask, (image_done, image_id), (text, text_mask), maps)
             text_done, image_done = text_id, image_id
             if self.config.with_coattention:
-                met = self.co_layers[index](regions, region_mask, text, text_mask)
+                met = self._meet(index, (regions, region_mask, text, text_mask), None if index else packed)
                 regions, text = met.regions, met.text
                 if maps is not None:
                     maps.co.append((met.image_to_text, met.text_to_image))
         regions_end, text_end = len(self.image_layers), len(self.text_layers)
-        regions = self._run_regions(regions, region_mask, (image_done, regions_end), (text, text_mask), maps)
-        text = self._run_text(text, text_mask, (text_done, text_end), maps)
+        rest = (image_done, regions_end)
+        regions = self._run_regions(regions, region_mask, rest, (text, text_mask), maps, places.regions)
+        text = self._run_text(text, text_mask, (text_done, text_end), maps, places.text)
         return self._pool(text, regions)
 
-    def _run_text(self, text: Tensor, mask: Tensor, span: tuple[int, int], maps: Maps | None) -> Tensor:
-        for layer in self.text_layers[span[0] : span[1]]:
-            text, weights = layer(text, mask)
+    def _meet(self, index: int, streams: tuple[Tensor, Tensor, Tensor, Tensor], packed: Packed | None) -> CoLayered:
+        layer = self.co_layers[index]
+        if packed is None:
+            return layer(*streams)
+        return layer.meet(*streams, (packed.regions, packed.text))
+
+    def _run_text(
+        self, text: Tensor, mask: Tensor, span: tuple[int, int], maps: Maps | None, places: Tensor | None = None
+    ) -> Tensor:
+        for layer, wanted in _each_with_places(self.text_layers, span, places):
+            text, weights = layer(text, mask, places=wanted)
             if maps is not None:
                 maps.text.append(weights)
-        return text
+        return text if span[0] < span[1] else states_at(text, places)
 
     def _run_regions(
         self,
@@ -206,13 +267,14 @@ class Trunk(nn.Module):
         span: tuple[int, int],
         text: tuple[Tensor, Tensor] | None,
         maps: Maps | None,
+        places: Tensor | None = None,
     ) -> Tensor:
-        for layer in self.image_layers[span[0] : span[1]]:
+        for layer, wanted in _each_with_places(self.image_layers, span, places):
             gate = _mean_state(*text) if text is not None and self.config.dynamic_attention else None
-            regions, weights = layer(regions, mask, gate)
+            regions, weights = layer(regions, mask, gate, places=wanted)
             if maps is not None:
                 maps.regions.append(weights)
-        return regions
+        return regions if span[0] < span[1] else states_at(regions, places)
 
     def _pool(self, text: Tensor, regions: Tensor) -> States:
         pooled_text = torch.relu(self.text_pooler(text[:, CLS]))  # [N, B]
@@ -225,6 +287,14 @@ class Trunk(nn.Module):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def _each_with_places(
+    layers: nn.ModuleList, span: tuple[int, int], places: Tensor | None
+) -> Iterator[tuple[nn.Module, Tensor | None]]:
+    """Give the layers of a span, the last of them with the places that are read; those before it run everywhere."""
+    for number in range(*span):
+        yield layers[number], places if number + 1 == span[1] else None
 
 
 def _meetings(config: ModelConfig) -> list[tuple[int, int]]:
