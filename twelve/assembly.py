@@ -103,6 +103,8 @@ def assemble(path: Path, settings: Settings) -> Parts:
     if settings.engine not in ENGINES:
         raise ConfigInvalid(f"engine: there is no {settings.engine!r}; choose one of {', '.join(ENGINES)}")
     bundle = Bundle.open(path)
+    if not bundle.manifest.tasks:
+        raise ConfigInvalid(f"{path}: knows no task, it is a starting point for training; serve another bundle")
     bundle.verify()
     torch.set_num_threads(settings.threads)
     config = ModelConfig.load(path / CONFIG_FILE)

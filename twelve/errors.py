@@ -213,7 +213,7 @@ class DataError(TwelveError):
 
 
 class WeightsInvalid(DataError):
-    """A checkpoint, or a list of answers that belongs to it, is not the one it should be; names the key or the entry."""
+    """A checkpoint, or a list of answers that goes with it, is not the one it should be; names the key or the entry."""
 
     code = "weights-invalid"
 

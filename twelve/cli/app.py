@@ -16,6 +16,7 @@ import twelve
 from twelve.cli.ask import ask
 from twelve.cli.check import check
 from twelve.cli.fetch import commands as fetch_commands
+from twelve.cli.importing import import_bert, import_checkpoint
 from twelve.cli.inventory import info, tasks
 from twelve.cli.options import DEFAULT_BUNDLE
 from twelve.cli.sight import regions
@@ -51,6 +52,8 @@ def _app() -> typer.Typer:
     app.command(no_args_is_help=True)(regions)
     for command in (tasks, info, check):
         app.command()(command)
+    app.command(no_args_is_help=True)(import_checkpoint)
+    app.command(no_args_is_help=True)(import_bert)
     app.add_typer(fetch_commands(), name="fetch")
     app.add_typer(index_commands(_open_retriever, DEFAULT_BUNDLE), name="index")
     return app

@@ -5,11 +5,9 @@ Nothing that was downloaded is run or unpickled here.
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import httpx
 
@@ -18,6 +16,7 @@ from twelve.convert.archive import Unfit, pick
 from twelve.convert.part import Part
 from twelve.convert.remote import Changed, Remote
 from twelve.convert.table import PublishedArchive, PublishedFile, Table
+from twelve.convert.watch import Watch
 from twelve.errors import FetchFailed
 
 MARGIN = 64 << 20
@@ -27,14 +26,6 @@ VERSIONS = 3
 """Versions of a file that are begun, where it changes on the server again and again."""
 
 GIGABYTE = 1e9
-
-
-class Watch(Protocol):
-    """Shows how far a download has come."""
-
-    def __call__(self, name: str, *, length: int, start: int) -> AbstractContextManager[Callable[[int], None]]:
-        """Begin a file; the context takes the bytes that arrive."""
-        ...
 
 
 @dataclass(frozen=True)
