@@ -26,6 +26,7 @@ from twelve.cli import main
 from twelve.convert import packing as packing_module
 from twelve.convert.names import key_of
 from twelve.convert.packing import BERT_VOCABULARY, KEYS_FILE
+from twelve.convert.restoring import published_checkpoint
 from twelve.convert.starting import start
 from twelve.errors import BundleMissing, WeightsInvalid
 from twelve.heads.model import TwelveModel
@@ -137,6 +138,15 @@ def test_all_560_keys_are_accounted_for(state: State, run: Run, arguments: list[
     ]
     assert "560 keys" in out
     assert out.endswith(f"next: twelve check {tmp_path / 'out'}\n")
+
+
+def test_a_checkpoint_kept_whole_can_be_put_together_again(
+    state: State, run: Run, arguments: list[object], tmp_path: Path
+) -> None:
+    run("import-checkpoint", save_legacy(state, tmp_path / "m.bin"), *arguments, "--keep-dead")
+    again = published_checkpoint(tmp_path / "out")
+    assert again.keys() == state.keys()
+    assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
 
 
 def test_the_bundle_says_where_it_comes_from(state: State, run: Run, arguments: list[object], tmp_path: Path) -> None:

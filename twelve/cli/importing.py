@@ -24,8 +24,8 @@ FATES: Mapping[str, str] = {
     "trunk": "used by every task",
     "head": "used by the tasks of one head",
     "pretraining": "kept apart, used by pre-training alone",
-    "tied": "left out, a copy of the word table",
-    "dead": "left out, in no computation of the published code",
+    "tied": "a copy of the word table",
+    "dead": "in no computation of the published code",
 }
 
 OutArgument = Annotated[Path, typer.Argument(metavar="OUT", help="The bundle's folder, which is made.")]
@@ -52,6 +52,9 @@ def import_checkpoint(
         typer.Option("--config", metavar="JSON", help="The model's configuration; the published one if absent."),
     ] = None,
     name: NameOption = None,
+    keep_dead: Annotated[
+        bool, typer.Option("--keep-dead", help="Keep what nothing computes with, too, to put the file together again.")
+    ] = False,
 ) -> None:
     """Make a bundle of the authors' multi_task_model.bin; without answers, one to train from of pretrained_model.bin.
 
@@ -60,7 +63,7 @@ def import_checkpoint(
     from twelve.cli.progress import bytes_bar
     from twelve.convert.importing import import_multi_task, import_pretrained
 
-    packing, model = _packing(out, name, dtype, vocabulary), _released(config)
+    packing, model = _packing(out, name, dtype, vocabulary, keep_dead=keep_dead), _released(config)
     if answers is not None and gqa_answers is not None:
         lists = {"vqa": answers, "gqa": gqa_answers}
         imported = import_multi_task(checkpoint, lists, packing, config=model, watch=bytes_bar)
@@ -86,10 +89,12 @@ def import_bert(
     _report(make(bert, packing, config=_released(None), watch=bytes_bar))
 
 
-def _packing(out: Path, name: str | None, dtype: Dtype, vocabulary: Path | None) -> "Packing":
+def _packing(
+    out: Path, name: str | None, dtype: Dtype, vocabulary: Path | None, *, keep_dead: bool = False
+) -> "Packing":
     from twelve.convert.packing import Packing
 
-    return Packing(out, name=name or out.absolute().name, dtype=dtype.value, vocabulary=vocabulary)
+    return Packing(out, name or out.absolute().name, dtype.value, vocabulary, keep_dead)
 
 
 def _released(config: Path | None) -> "ModelConfig":

@@ -57,10 +57,12 @@ class Accounted:
 
     Attributes:
         parameters: By our names.
+        dead: What no parameter stands for, by published names.
         shares: Every key, by use.
     """
 
     parameters: Mapping[str, Tensor]
+    dead: Mapping[str, Tensor]
     shares: tuple[Share, ...]
 
 
@@ -114,7 +116,7 @@ def account(tensors: Mapping[str, Tensor], expected: Expected, counted: Callable
         counted(tensor.nbytes)
     found = sort_out(tensors)
     _refuse_untied(found)
-    return Accounted(found.parameters, _shares(tensors))
+    return Accounted(found.parameters, found.dead, _shares(tensors))
 
 
 def refuse_no_numbers(name: str, tensor: Tensor) -> None:

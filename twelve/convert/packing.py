@@ -17,6 +17,7 @@ from torch import Tensor
 from twelve.bundle import VOCABULARY, Bundle, seal, sha256_of
 from twelve.convert.accounts import Accounted, Share, as_dtype
 from twelve.convert.names import ASIDE, key_of, published_name
+from twelve.convert.restoring import keep_dead
 from twelve.convert.watch import Watch
 from twelve.errors import ConfigInvalid, WeightsInvalid
 from twelve.heads.model import CONFIG_FILE, PRETRAINING_FILE, WEIGHTS_FILE
@@ -57,12 +58,14 @@ class Packing:
         name: Of the model.
         dtype: Of its weights, one of `DTYPES`.
         vocabulary: Its word pieces, or None for those that the weights come with.
+        keep_dead: Whether what nothing computes with is kept too, so that the published file can be put together again.
     """
 
     out: Path
     name: str
     dtype: str = "float32"
     vocabulary: Path | None = None
+    keep_dead: bool = False
 
     def refuse_taken(self) -> None:
         """See that the bundle's place is free.
@@ -171,6 +174,10 @@ def pack(contents: Contents, packing: Packing, watch: Watch) -> Imported:
         with watch("writing"):
             _write_texts(contents, folder)
             _write_weights(contents.weights.parameters, folder, dtype)
+            if packing.keep_dead:
+                keep_dead({name: as_dtype(name, one, dtype) for name, one in contents.weights.dead.items()}, folder)
+            for file in folder.glob("*.safetensors"):
+                file.chmod(READABLE)
         with watch("sealing"):
             notes = _notes(contents, packing.dtype)
             seal(folder, name=packing.name, version=VERSION, tasks=contents.tasks, notes=notes)
@@ -228,7 +235,6 @@ def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
         save_file(dict(tensors), path)
     except (SafetensorError, RuntimeError) as error:
         raise WeightsInvalid(f"{path.name}: cannot be written: {error}") from error
-    path.chmod(READABLE)
 
 
 def _fate(name: str) -> dict[str, str | None]:
