@@ -11,6 +11,7 @@ from torch import nn
 from twelve.errors import BundleMissing, ConfigInvalid
 from twelve.heads import HEADS
 from twelve.heads.pretraining import PretrainingHeads
+from twelve.hub import HubVerbs
 from twelve.model.config import ModelConfig
 from twelve.model.trunk import Trunk
 
@@ -20,8 +21,10 @@ PRETRAINING_FILE = "pretraining.safetensors"
 """Weights of the pre-training heads, where a folder keeps them; whoever serves it never opens this file."""
 
 
-class TwelveModel(nn.Module):
+class TwelveModel(nn.Module, HubVerbs):
     """The multi-task model: one trunk, six heads, and the pre-training heads where they were asked for."""
+
+    own_files = (CONFIG_FILE, WEIGHTS_FILE, PRETRAINING_FILE)
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -85,6 +88,18 @@ class TwelveModel(nn.Module):
         _write(self.serving_state(), folder / WEIGHTS_FILE, dtype)
         if self.pretraining is not None:
             _write(self.pretraining.state_dict(), folder / PRETRAINING_FILE, dtype)
+
+    def is_as_stored(self, folder: Path) -> bool:
+        """Say whether configuration and weights are those of a folder, whatever type it stores them as."""
+        stored = type(self).load(folder)
+        if self.pretraining is not None:
+            if not (folder / PRETRAINING_FILE).is_file():
+                return False
+            stored.load_pretraining(folder)
+        own, kept = self.state_dict(), stored.state_dict()
+        return self.config == stored.config and all(
+            torch.equal(kept[name], tensor.float().cpu()) for name, tensor in own.items()
+        )
 
     def serving_state(self) -> dict[str, torch.Tensor]:
         """Give the tensors that answer tasks, those of trunk and heads, by name."""
