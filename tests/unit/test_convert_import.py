@@ -341,14 +341,19 @@ def test_a_model_of_other_sizes_starts_from_nothing(state: State, run: Run, tmp_
 
 
 MEMORY = """
-import resource, sys
+import re, sys
+from pathlib import Path
 import twelve.convert.importing, safetensors.torch
 from twelve.cli import main
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def peak():  # of this program alone; getrusage begins with the peak of the process that started it
+    return 1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
+before = peak()
 try:
     main(sys.argv[1:])
 finally:
-    print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+    print(peak() - before)
 """
 LARGE = ModelConfig(
     hidden_size=384,
@@ -359,13 +364,16 @@ LARGE = ModelConfig(
     v_intermediate_size=256,
     heads="released",
 )
-"""Of 150 MB: more than whatever else an import needs."""
+"""Of 166 MB: one copy too many is more than what an import needs besides."""
+
+WHATEVER_THE_SIZE = 200e6
+"""Bytes: modules that torch imports when first used, the vocabulary, and the look for NaN at one tensor at a time."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("save", [save_legacy, save_zip])
-@pytest.mark.parametrize(("dtype", "most"), [("float32", 1.3), ("bfloat16", 1.8)])
-def test_memory_grows_by_little_more_than_the_file(tmp_path: Path, save, dtype: str, most: float) -> None:
+@pytest.mark.parametrize(("dtype", "copies"), [("float32", 1.0), ("bfloat16", 1.5)])
+def test_memory_grows_by_the_file_and_what_is_stored_narrower(tmp_path: Path, save, dtype: str, copies: float) -> None:
     path = save(make_state(LARGE), tmp_path / "m.bin")
     LARGE.save(tmp_path / "model.json")
     files = answer_files(tmp_path, LARGE)
@@ -373,4 +381,4 @@ def test_memory_grows_by_little_more_than_the_file(tmp_path: Path, save, dtype: 
     command += ["--answers", files["vqa"], "--gqa-answers", files["gqa"]]
     ran = subprocess.run([sys.executable, "-c", MEMORY, *map(str, command)], cwd=ROOT, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert int(ran.stdout.split()[-1]) / path.stat().st_size < most
+    assert int(ran.stdout.split()[-1]) < copies * path.stat().st_size + WHATEVER_THE_SIZE

@@ -29,7 +29,7 @@ class PublishedFile(_Row):
         about: What it is.
         address: Where it lies.
         save: Its name in the folder.
-        at_least: Bytes below which it cannot be whole.
+        at_least: Bytes below which it is another file.
         sha256: Of the whole file, where it is known.
         optional: Whether it is fetched only if asked for.
     """
