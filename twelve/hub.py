@@ -22,6 +22,9 @@ FETCHED = (MANIFEST, "*.json", "*.safetensors", "*.txt", CARD)
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 
+THIS_FOLDER = "path/to/this/folder"
+"""In a card: folders are moved and copied."""
+
 FIRST_VERSION = "0"
 CHANGED = "+changed"
 """Put behind the version of weights that are no longer those of the bundle they came from."""
@@ -78,20 +81,19 @@ def fetch(path_or_hub_id: str | Path, **access: Unpack[Access]) -> Path:
         raise BundleMissing(f"{path_or_hub_id}: is no folder here, and the hub does not give it ({why})") from error
 
 
-def dress(bundle: Bundle, *, where: str | None = None) -> Bundle:
+def dress(bundle: Bundle, *, where: str = THIS_FOLDER) -> Bundle:
     """Put beside a bundle what others read of it: its card, and what `transformers.AutoTokenizer` wants to know.
 
     Neither belongs to the bundle: they follow from it, and its digest stays as it is.
 
     Args:
         bundle: As sealed.
-        where: What to load it by; by default the name of its folder.
+        where: What to load it by, `owner/name` where it is on a hub.
 
     Returns:
         The bundle.
     """
-    card = model_card(bundle, where=where or bundle.path.name)
-    (bundle.path / CARD).write_text(card, encoding="utf-8")
+    (bundle.path / CARD).write_text(model_card(bundle, where=where), encoding="utf-8")
     if VOCABULARY in bundle.manifest.files:
         longest = json_object(bundle.path / MODEL_CONFIG).get("max_position_embeddings")
         settings = TOKENIZER if longest is None else {**TOKENIZER, "model_max_length": longest}

@@ -21,6 +21,7 @@ from twelve.convert.restoring import keep_dead
 from twelve.convert.watch import Watch
 from twelve.errors import ConfigInvalid, WeightsInvalid
 from twelve.heads.model import CONFIG_FILE, PRETRAINING_FILE, WEIGHTS_FILE
+from twelve.hub import dress
 from twelve.model.config import ModelConfig
 from twelve.text import TextEncoder
 
@@ -180,7 +181,7 @@ def pack(contents: Contents, packing: Packing, watch: Watch) -> Imported:
                 file.chmod(READABLE)
         with watch("sealing"):
             notes = _notes(contents, packing.dtype)
-            seal(folder, name=packing.name, version=VERSION, tasks=contents.tasks, notes=notes)
+            dress(seal(folder, name=packing.name, version=VERSION, tasks=contents.tasks, notes=notes))
             _sync(folder)
     return Imported(Bundle.open(packing.out), contents.source, contents.weights.shares)
 
