@@ -1,10 +1,11 @@
 """Twelve vision-and-language tasks, one model: the library under the server, the trainer and the exporter."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 if TYPE_CHECKING:  # torch is imported by who loads a model, not by who imports the library
     from twelve.client import Client
+    from twelve.hub import Access
 
 __version__ = "0.1.0"
 
@@ -15,7 +16,7 @@ def load(
     engine: str = "eager",
     graphs: Path | None = None,
     threads: int | None = None,
-    **access: Any,
+    **access: "Unpack[Access]",
 ) -> "Client":
     """Open a bundle in this process, ready to be asked.
 
