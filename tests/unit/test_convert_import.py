@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from twelve.convert.names import key_of
 from twelve.convert.packing import BERT_VOCABULARY, KEYS_FILE
 from twelve.convert.restoring import published_checkpoint
 from twelve.convert.starting import start
+from twelve.convert.table import PUBLISHED
 from twelve.errors import BundleMissing, WeightsInvalid
 from twelve.heads.model import TwelveModel
 from twelve.model.config import ModelConfig
@@ -157,13 +159,10 @@ def test_the_bundle_says_where_it_comes_from(state: State, run: Run, arguments: 
     assert manifest.tasks == {task.name: task.token for task in TASKS.values()}
     assert manifest.notes["kind"] == "multi-task checkpoint"
     assert manifest.notes["dtype"] == "float32"
-    source = manifest.notes["source"]
-    assert source == {
-        "file": path.name,
-        "bytes": path.stat().st_size,
-        "sha256": packing_module.sha256_of(path),
-        "form": "legacy",
-    }
+    digest = packing_module.sha256_of(path)
+    size = path.stat().st_size
+    assert manifest.notes["source"] == f"multi_task_model.bin, legacy format, {size:,} bytes, sha256 {digest}"
+    assert manifest.notes["source_file"] == {"name": path.name, "form": "legacy", "bytes": size, "sha256": digest}
 
 
 def test_the_bundle_is_fit_to_be_served(state: State, run: Run, arguments: list[object], tmp_path: Path) -> None:
@@ -255,6 +254,12 @@ def test_numbers_too_large_for_halves_are_refused_by_key(
 
 def test_the_vocabulary_of_an_installed_library_is_berts() -> None:
     assert BERT_VOCABULARY.read_bytes() == (ROOT / "training/assets/vocab.txt").read_bytes()
+
+
+def test_an_installed_library_brings_its_vocabulary_and_its_table() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["twelve"]
+    brought = {path for pattern in settings for path in (ROOT / "twelve").glob(pattern)}
+    assert {BERT_VOCABULARY, PUBLISHED} <= brought
 
 
 def test_a_vocabulary_may_be_named(state: State, run: Run, arguments: list[object], tmp_path: Path) -> None:

@@ -249,14 +249,11 @@ def _notes(contents: Contents, dtype: str) -> dict[str, Any]:
     """Write for people where a bundle comes from, and what became of every key; `keys.json` says it of each."""
     source = contents.source
     shares = {share.use: share for share in contents.weights.shares}
+    size, sha256 = source.path.stat().st_size, sha256_of(source.path)
     return {
         "kind": source.kind,
-        "source": {
-            "file": source.path.name,
-            "bytes": source.path.stat().st_size,
-            "sha256": sha256_of(source.path),
-            "form": source.form,
-        },
+        "source": f"{source.path.name}, {source.form} format, {size:,} bytes, sha256 {sha256}",
+        "source_file": {"name": source.path.name, "form": source.form, "bytes": size, "sha256": sha256},
         "dtype": dtype,
         "keys": {
             "used": {use.value: len(share.keys) for use, share in shares.items() if use not in ASIDE},
