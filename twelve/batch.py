@@ -84,10 +84,12 @@ def visual(regions: RegionSet) -> Visual:
 
 
 class BatchBuilder:
-    """Collects requests' rows; equal texts and identical pictures are kept once."""
+    """Collects requests' rows; equal texts and identical pictures are kept once, unless told otherwise."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, texts_once: bool = True, pictures_once: bool = True) -> None:
         self._batch = Batch([], [], [], [])
+        self._texts_once = texts_once
+        self._pictures_once = pictures_once
         self._texts: dict[Text, int] = {}
         self._visuals: dict[int, int] = {}
 
@@ -111,13 +113,13 @@ class BatchBuilder:
         return self._batch
 
     def _text(self, text: Text) -> int:
-        if text not in self._texts:
+        if not self._texts_once or text not in self._texts:
             self._texts[text] = len(self._batch.texts)
             self._batch.texts.append(text)
         return self._texts[text]
 
     def _visual(self, visual: Visual) -> int:
-        if id(visual) not in self._visuals:
+        if not self._pictures_once or id(visual) not in self._visuals:
             self._visuals[id(visual)] = len(self._batch.visuals)
             self._batch.visuals.append(visual)
         return self._visuals[id(visual)]

@@ -28,11 +28,13 @@ class Head(nn.Module, ABC):
     Attributes:
         name: Unique among the heads; the name of its exported graph.
         reads: "fused", one [B] state a row, or "regions", [R, V] states a row.
+        rows_an_item: Rows that stand together.
         labels: How the head is trained: one of an item's outputs is right, or each on its own.
     """
 
     name: ClassVar[str]
     reads: ClassVar[Literal["fused", "regions"]] = "fused"
+    rows_an_item: ClassVar[int] = 1
     labels: Labels
 
     @abstractmethod

@@ -22,6 +22,7 @@ class PairHead(Head):
     """
 
     name = "pair"
+    rows_an_item = PICTURES_OF_A_PAIR
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

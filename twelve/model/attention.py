@@ -117,25 +117,47 @@ class SelfAttention(nn.Module):
         self.query_gate = nn.Linear(text_width, width) if text_width else None
         self.key_gate = nn.Linear(text_width, width) if text_width else None
 
-    def forward(
-        self, states: Tensor, mask: Tensor, text: Tensor | None = None, *, asking: Tensor | None = None
-    ) -> Attended:
+    def forward(self, states: Tensor, mask: Tensor, text: Tensor | None = None) -> Attended:
         """Attend.
 
         Args:
             states: [N, L, width].
             mask: [N, L].
             text: [N, D] mean text state, where this layer is gated by it.
-            asking: [N, Q, width] states that query in place of all L.
 
         Returns:
-            [N, L, width] contexts and [N, H, L, L] weights; Q in place of the first L where only some ask.
+            [N, L, width] contexts and [N, H, L, L] weights.
         """
         gates = None
         if self.query_gate is not None and self.key_gate is not None and text is not None:
             gates = (1 + torch.sigmoid(self.query_gate(text))[:, None], 1 + torch.sigmoid(self.key_gate(text))[:, None])
-        query, key, value = self.project(states, gates, asking=asking)
+        query, key, value = self.project(states, gates)
         return attend(query, key, value, mask, self.dropout)
+
+    def first(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Attend from the first position alone, ungated: [N, L, width] and [N, L] to [N, 1, width] contexts."""
+        query, key, value = self.project(states, asking=states[:, :1])
+        return attend(query, key, value, mask, self.dropout).context
+
+    def first_of_many(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Give what `first` gives, without a key or a value of any position: for streams of many.
+
+        One query q needs neither keys K x nor values V x: q . K x is (q K) . x, and the weighted mean of V x is V times
+        that of x. The bias of the keys adds the same to every score, which a softmax does not see.
+        """
+        by_head = (self.project.heads, -1, states.shape[-1])
+        query = self.project.query(states[:, 0]).unflatten(-1, (self.project.heads, -1))  # [N, H, E]
+        wanted = _each_head(query, self.project.key.weight.view(by_head))  # [N, H, width]
+        scores = wanted @ states.transpose(1, 2) / math.sqrt(query.shape[-1])  # [N, H, L]
+        weights = self.dropout(scores.masked_fill(~mask[:, None], float("-inf")).softmax(dim=-1))
+        means = weights @ states  # [N, H, width]
+        values = _each_head(means, self.project.value.weight.view(by_head).transpose(1, 2))  # [N, H, E]
+        return (values.flatten(1) + self.project.value.bias)[:, None]
+
+
+def _each_head(states: Tensor, matrices: Tensor) -> Tensor:
+    """Multiply each head's [N, H, a] states by its own matrix of [H, a, b]: [N, H, b]."""
+    return (states.transpose(0, 1) @ matrices).transpose(0, 1)
 
 
 class CoAttended(NamedTuple):

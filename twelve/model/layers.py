@@ -48,11 +48,6 @@ class FeedForward(nn.Module):
         return self.contract(self.act(self.expand(states)), states)
 
 
-def states_at(states: Tensor, places: Tensor | None) -> Tensor:
-    """Pick [Q] places of [N, L, width] states; None picks all."""
-    return states if places is None else states.index_select(1, places)  # [N, Q, width]
-
-
 class Layered(NamedTuple):
     """A layer's states, [N, L, width], and its attention weights, [N, H, L, L]."""
 
@@ -69,23 +64,30 @@ class Layer(nn.Module):
         self.output = output
         self.feed_forward = feed_forward
 
-    def forward(
-        self, states: Tensor, mask: Tensor, text: Tensor | None = None, *, places: Tensor | None = None
-    ) -> Layered:
+    def forward(self, states: Tensor, mask: Tensor, text: Tensor | None = None) -> Layered:
         """Attend and transform.
 
         Args:
             states: [N, L, width].
             mask: [N, L].
             text: [N, D] mean text state, for a gated layer.
-            places: [Q] int64, the positions whose new states are wanted, or None for all L.
 
         Returns:
-            New states and attention weights, of the places alone where some are named.
+            New states and attention weights.
         """
-        asking = states_at(states, places)
-        attended = self.attention(states, mask, text, asking=asking)
-        return Layered(self.feed_forward(self.output(attended.context, asking)), attended.weights)
+        attended = self.attention(states, mask, text)
+        return Layered(self._transform(attended.context, states), attended.weights)
+
+    def first(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Give the new state of the first position alone: [N, L, width] and [N, L] to [N, 1, width]."""
+        return self._transform(self.attention.first(states, mask), states[:, :1])
+
+    def first_of_many(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Give what `first` gives, cheaper where positions are many."""
+        return self._transform(self.attention.first_of_many(states, mask), states[:, :1])
+
+    def _transform(self, context: Tensor, states: Tensor) -> Tensor:
+        return self.feed_forward(self.output(context, states))
 
 
 class CoLayered(NamedTuple):

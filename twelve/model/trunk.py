@@ -5,16 +5,16 @@ Shapes: N rows · L word pieces · T tokens (task token included) · R regions (
 Masks: bool, True = may be attended.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from twelve.boxes import GLOBAL_REGION
+from twelve.model.attention import CoAttention
 from twelve.model.config import ModelConfig
 from twelve.model.embeddings import RegionEmbedding, TextEmbedding
-from twelve.model.layers import CoLayer, CoLayered, image_layer, states_at, text_layer
+from twelve.model.layers import CoLayer, CoLayered, Layer, image_layer, text_layer
 
 CLS = 0
 """The token whose state stands for the whole text."""
@@ -62,18 +62,6 @@ class Given(NamedTuple):
     segments: Tensor | None = None
 
 
-class Places(NamedTuple):
-    """The positions whose last states are read; the last layer of each stream runs for these alone.
-
-    Attributes:
-        text: [Q] int64, [CLS] first.
-        regions: [P] int64, the global region first.
-    """
-
-    text: Tensor | None = None
-    regions: Tensor | None = None
-
-
 class Packed(NamedTuple):
     """Queries, keys and values of the first co-attention, side by side.
 
@@ -86,7 +74,25 @@ class Packed(NamedTuple):
     regions: Tensor
 
 
-EVERYWHERE = Places()
+class Read(NamedTuple):
+    """What the heads read, where the last layer of each stream ran for the pooled position alone.
+
+    Attributes:
+        fused: [N, B], as in `States`.
+        regions: [N, R, V] states of the visual stream before its last layer, which `finish_regions` runs.
+    """
+
+    fused: Tensor
+    regions: Tensor
+
+
+class Met(NamedTuple):
+    """Both streams after their last meeting, and how many layers of each are done."""
+
+    text: Tensor
+    regions: Tensor
+    text_done: int
+    regions_done: int
 
 
 class Maps(NamedTuple):
@@ -114,7 +120,8 @@ class Trunk(nn.Module):
     `encode_text` and `encode_regions` do what needs no other stream, `fuse` does the rest, and calling the trunk does
     all three. Each records the attention weights of its own layers where `maps` is given. The order of layers is the
     published one: before each co-attention, the text layers up to its text id and the visual layers up to its visual
-    id; after the last, what remains.
+    id; after the last, what remains. `fuse_to_read` and `packed` spare what serving need not compute; training does not
+    use them.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -193,16 +200,16 @@ class Trunk(nn.Module):
     @property
     def packs(self) -> bool:
         """Say whether the first co-attention reads just what `encode_text` and `encode_regions` give."""
-        done = (self.regions_alone, self.text_alone)
-        return self.config.with_coattention and _meetings(self.config)[:1] == [done]
+        alone = (self.regions_alone, self.text_alone)
+        return self.config.with_coattention and _meetings(self.config)[:1] == [alone]
 
     def pack_text(self, text: Tensor) -> Tensor:
         """Give what the first co-attention reads of [N, T, D] from `encode_text`: [N, T, 3*B]."""
-        return self.co_layers[0].attention.text.pack(text)
+        return self._first_meeting().text.pack(text)
 
     def pack_regions(self, regions: Tensor) -> Tensor:
         """Give what the first co-attention reads of [N, R, V] from `encode_regions`: [N, R, 3*B]."""
-        return self.co_layers[0].attention.image.pack(regions)
+        return self._first_meeting().image.pack(regions)
 
     def fuse(
         self,
@@ -212,7 +219,6 @@ class Trunk(nn.Module):
         region_mask: Tensor,
         maps: Maps | None = None,
         *,
-        places: Places = EVERYWHERE,
         packed: Packed | None = None,
     ) -> States:
         """Run the pairs through the rest of both streams.
@@ -223,42 +229,100 @@ class Trunk(nn.Module):
             regions: [N, R, V] from `encode_regions`.
             region_mask: [N, R].
             maps: Takes up the attention weights.
-            places: Which last states are read; all, if none are named.
             packed: What the first co-attention reads, computed before; only where the trunk `packs`.
 
         Returns:
-            What the heads read; states of the places alone where some are named.
+            What the heads read.
         """
-        text_done, image_done = self.text_alone, self.regions_alone
-        for index, (image_id, text_id) in enumerate(_meetings(self.config)):
-            text = self._run_text(text, text_mask, (text_done, text_id), maps)
-            regions = self._run_regions(regions, region_mask, (image_done, image_id), (text, text_mask), maps)
-            text_done, image_done = text_id, image_id
-            if self.config.with_coattention:
-                met = self._meet(index, (regions, region_mask, text, text_mask), None if index else packed)
-                regions, text = met.regions, met.text
-                if maps is not None:
-                    maps.co.append((met.image_to_text, met.text_to_image))
-        regions_end, text_end = len(self.image_layers), len(self.text_layers)
-        rest = (image_done, regions_end)
-        regions = self._run_regions(regions, region_mask, rest, (text, text_mask), maps, places.regions)
-        text = self._run_text(text, text_mask, (text_done, text_end), maps, places.text)
+        met = self._meet((text, text_mask), (regions, region_mask), maps, packed)
+        rest_of_regions, rest_of_text = (
+            (met.regions_done, len(self.image_layers)),
+            (met.text_done, len(self.text_layers)),
+        )
+        regions = self._run_regions(met.regions, region_mask, rest_of_regions, (met.text, text_mask), maps)
+        text = self._run_text(met.text, text_mask, rest_of_text, maps)
         return self._pool(text, regions)
 
-    def _meet(self, index: int, streams: tuple[Tensor, Tensor, Tensor, Tensor], packed: Packed | None) -> CoLayered:
-        layer = self.co_layers[index]
-        if packed is None:
-            return layer(*streams)
-        return layer.meet(*streams, (packed.regions, packed.text))
+    @property
+    def finishes(self) -> bool:
+        """Say whether each stream ends in a layer of its own, that reads nothing of the other."""
+        last = (_meetings(self.config) or [(self.regions_alone, self.text_alone)])[-1]
+        left = (len(self.image_layers) - last[0], len(self.text_layers) - last[1])
+        return min(left) > 0 and not self.config.dynamic_attention
 
-    def _run_text(
-        self, text: Tensor, mask: Tensor, span: tuple[int, int], maps: Maps | None, places: Tensor | None = None
-    ) -> Tensor:
-        for layer, wanted in _each_with_places(self.text_layers, span, places):
-            text, weights = layer(text, mask, places=wanted)
+    def fuse_to_read(
+        self,
+        text: Tensor,
+        text_mask: Tensor,
+        regions: Tensor,
+        region_mask: Tensor,
+        *,
+        packed: Packed | None = None,
+    ) -> Read:
+        """Run the pairs as `fuse` does, but the last layers for the pooled positions alone; where the trunk `finishes`.
+
+        Args:
+            text: [N, T, D] from `encode_text`.
+            text_mask: [N, T].
+            regions: [N, R, V] from `encode_regions`.
+            region_mask: [N, R].
+            packed: As for `fuse`.
+
+        Returns:
+            What most heads read, and what `finish_regions` makes the rest of.
+        """
+        met = self._meet((text, text_mask), (regions, region_mask), None, packed)
+        rest_of_regions, rest_of_text = (
+            (met.regions_done, len(self.image_layers)),
+            (met.text_done, len(self.text_layers)),
+        )
+        regions = self._run_regions(met.regions, region_mask, _but_last(rest_of_regions), None, None)
+        text = self._run_text(met.text, text_mask, _but_last(rest_of_text), None)
+        seen = _last(self.image_layers).first_of_many(regions, region_mask)  # [N, 1, V]
+        said = _last(self.text_layers).first(text, text_mask)  # [N, 1, D]
+        return Read(self._pool(said, seen).fused, regions)
+
+    def finish_regions(self, regions: Tensor) -> Tensor:
+        """Run the last layer of the visual stream on [N, R, V] from `fuse_to_read`, padding cut off."""
+        whole = torch.ones_like(regions[..., 0], dtype=torch.bool)  # [N, R]
+        return self.image_layers[-1](regions, whole).states
+
+    def _first_meeting(self) -> CoAttention:
+        layer = self.co_layers[0]
+        assert isinstance(layer, CoLayer)
+        return layer.attention
+
+    def _meet(
+        self, text: tuple[Tensor, Tensor], regions: tuple[Tensor, Tensor], maps: Maps | None, packed: Packed | None
+    ) -> Met:
+        """Run both streams, each a pair of states and mask, through all of their meetings."""
+        (text_states, text_mask), (region_states, region_mask) = text, regions
+        text_done, image_done = self.text_alone, self.regions_alone
+        for index, (image_id, text_id) in enumerate(_meetings(self.config)):
+            text_states = self._run_text(text_states, text_mask, (text_done, text_id), maps)
+            seen_text = (text_states, text_mask)
+            region_states = self._run_regions(region_states, region_mask, (image_done, image_id), seen_text, maps)
+            text_done, image_done = text_id, image_id
+            if self.config.with_coattention:
+                streams = (region_states, region_mask, text_states, text_mask)
+                met = self._meet_once(self.co_layers[index], streams, None if index else packed)
+                region_states, text_states = met.regions, met.text
+                if maps is not None:
+                    maps.co.append((met.image_to_text, met.text_to_image))
+        return Met(text_states, region_states, text_done, image_done)
+
+    def _meet_once(
+        self, layer: nn.Module, streams: tuple[Tensor, Tensor, Tensor, Tensor], packed: Packed | None
+    ) -> CoLayered:
+        assert isinstance(layer, CoLayer)
+        return layer(*streams) if packed is None else layer.meet(*streams, (packed.regions, packed.text))
+
+    def _run_text(self, text: Tensor, mask: Tensor, span: tuple[int, int], maps: Maps | None) -> Tensor:
+        for layer in self.text_layers[span[0] : span[1]]:
+            text, weights = layer(text, mask)
             if maps is not None:
                 maps.text.append(weights)
-        return text if span[0] < span[1] else states_at(text, places)
+        return text
 
     def _run_regions(
         self,
@@ -267,14 +331,13 @@ class Trunk(nn.Module):
         span: tuple[int, int],
         text: tuple[Tensor, Tensor] | None,
         maps: Maps | None,
-        places: Tensor | None = None,
     ) -> Tensor:
-        for layer, wanted in _each_with_places(self.image_layers, span, places):
+        for layer in self.image_layers[span[0] : span[1]]:
             gate = _mean_state(*text) if text is not None and self.config.dynamic_attention else None
-            regions, weights = layer(regions, mask, gate, places=wanted)
+            regions, weights = layer(regions, mask, gate)
             if maps is not None:
                 maps.regions.append(weights)
-        return regions if span[0] < span[1] else states_at(regions, places)
+        return regions
 
     def _pool(self, text: Tensor, regions: Tensor) -> States:
         pooled_text = torch.relu(self.text_pooler(text[:, CLS]))  # [N, B]
@@ -287,14 +350,6 @@ class Trunk(nn.Module):
             nn.init.normal_(module.weight, std=self.config.initializer_range)
         if isinstance(module, nn.Linear) and module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def _each_with_places(
-    layers: nn.ModuleList, span: tuple[int, int], places: Tensor | None
-) -> Iterator[tuple[nn.Module, Tensor | None]]:
-    """Give the layers of a span, the last of them with the places that are read; those before it run everywhere."""
-    for number in range(*span):
-        yield layers[number], places if number + 1 == span[1] else None
 
 
 def _meetings(config: ModelConfig) -> list[tuple[int, int]]:
@@ -313,6 +368,16 @@ def _layers_without_text(config: ModelConfig) -> int:
     if config.dynamic_attention:
         return 0
     return config.v_biattention_id[0] if config.v_biattention_id else config.v_num_hidden_layers
+
+
+def _last(layers: nn.ModuleList) -> Layer:
+    layer = layers[-1]
+    assert isinstance(layer, Layer)
+    return layer
+
+
+def _but_last(span: tuple[int, int]) -> tuple[int, int]:
+    return span[0], span[1] - 1
 
 
 def _mean_state(text: Tensor, mask: Tensor) -> Tensor:
