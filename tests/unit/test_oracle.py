@@ -4,11 +4,13 @@ Shapes: N rows · L word pieces · T tokens (task token included) · R regions (
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,7 +18,10 @@ from tests.oracle.algebra import Array, Weights
 from tests.oracle.cases import GARBAGE, Case, Numbers, cases, numbers_of
 from tests.oracle.heads import Heads, PretrainingHeads
 from tests.oracle.trunk import Trunk
-from twelve.engines.engine import heads_of
+from twelve.batch import Text, Visual
+from twelve.engines.engine import Engine, heads_of
+from twelve.engines.savings import Savings
+from twelve.heads import HEADS
 from twelve.heads.base import Head
 from twelve.heads.model import TwelveModel
 from twelve.heads.pair import PICTURES_OF_A_PAIR, PairHead
@@ -24,6 +29,7 @@ from twelve.model.config import ModelConfig
 from twelve.model.trunk import Given, Maps, States
 
 CASES = 200
+SERVED_CASES = 60
 EXACT = 1e-9  # of float64 sums in another order
 SINGLE = 1e-4  # of the tensor's largest value, for float32 through all layers
 FAINT = 1.0  # a sum that cancelled to less is measured against what was summed
@@ -50,12 +56,37 @@ DIMENSIONS = {
 @given(cases())
 @settings(max_examples=CASES, deadline=None)
 def test_the_torch_model_computes_what_the_equations_say(case: Case) -> None:
-    model = TwelveModel(ModelConfig(**case.config))
-    model.add_pretraining()
-    numbers = numbers_of(case, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()})
+    model, numbers = model_and_numbers(case)
     expected = by_the_equations(case, numbers)
     assert_close(by_torch(model.double(), case, numbers), expected, relative=0.0, absolute=EXACT)
     assert_close(by_torch(model.float(), case, numbers), expected, relative=SINGLE, absolute=SINGLE * FAINT)
+
+
+@given(cases(), st.builds(Savings, **{field.name: st.booleans() for field in fields(Savings)}), st.integers(1, 4))
+@settings(max_examples=SERVED_CASES, deadline=None)
+def test_an_engine_with_any_savings_answers_what_the_equations_say(
+    case: Case, savings: Savings, rows_per_pass: int
+) -> None:
+    model, numbers = model_and_numbers(as_served(case))
+    model.load_state_dict({name: torch.tensor(array) for name, array in numbers.weights.items()})
+    got = by_engine(Engine.eager(model.eval(), savings), numbers, rows_per_pass=rows_per_pass)
+    expected = [
+        {name: array for name, array in row.items() if name.startswith("logits")}
+        for row in by_the_equations(as_served(case), numbers)
+    ]
+    assert_close(got, expected, relative=SINGLE, absolute=SINGLE * FAINT)
+
+
+def model_and_numbers(case: Case) -> tuple[TwelveModel, Numbers]:
+    model = TwelveModel(ModelConfig(**case.config))
+    model.add_pretraining()
+    return model, numbers_of(case, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()})
+
+
+def as_served(case: Case) -> Case:
+    """Give a case as a server would have it: no segments, and nothing hidden before its end."""
+    texts, pictures = ([(length, frozenset()) for length, _ in items] for items in (case.texts, case.pictures))
+    return replace(case, texts=texts, pictures=pictures, with_segments=False)
 
 
 def assert_close(got: list[Named], expected: list[Named], *, relative: float, absolute: float) -> None:
@@ -101,6 +132,25 @@ def by_torch(model: TwelveModel, case: Case, numbers: Numbers) -> list[Named]:
         row |= titled("scores", {name: model.heads[name].scores(row[f"logits {name}"]) for name in logits})
         rows.append({name: tensor.double().numpy() for name, tensor in row.items()})
     return rows
+
+
+def by_engine(engine: Engine, numbers: Numbers, *, rows_per_pass: int) -> list[Named]:
+    """Ask every head about every row, all in one batch; the pair head about a row and the next one."""
+    texts = [Text(tuple(text.token_ids.tolist()), text.task_token) for text in numbers.texts]
+    visuals = [
+        Visual(torch.tensor(picture.features).float(), torch.tensor(picture.locations).float())
+        for picture in numbers.pictures
+    ]
+    rows = list(zip(texts, visuals, strict=True))
+    builder, asked = engine.builder(), []
+    for name in HEADS:
+        for row, following in zip(rows, [*rows[1:], rows[0]], strict=True):
+            asked.append((name, builder.add([row, following] if name == PairHead.name else [row])))
+    built = builder.build()
+    passes = engine.plan(built, rows_per_pass=rows_per_pass)
+    states = engine.fuse(built, passes, engine.text(built.texts), engine.regions(built.visuals))
+    logits = [(name, engine.head(name, states, span).double().numpy()) for name, span in asked]
+    return [{f"logits {name}": own for name, own in logits[place :: len(rows)]} for place in range(len(rows))]
 
 
 def given_of(case: Case, numbers: Numbers, dtype: torch.dtype) -> Given:
