@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tests.oracle.trunk import Picture, Text
 
 MOST_PIECES, MOST_REGIONS, MOST_LAYERS = 6, 5, 4
-LEAST_WIDTH = 6
+LEAST_WIDTH = 12
 VOCABULARY, TASK_ROWS, FEATURES = 11, 4, 3
 GARBAGE = 50.0
 """Of what stands where nothing may look, against about 1 elsewhere."""

@@ -109,12 +109,12 @@ def send(handler: BaseHTTPRequestHandler, served: Served, asked: str | None) -> 
     headers = {"content-length": str(len(body))} | ({"etag": served.etag} if served.etag else {})
     if asked is not None and served.ranges:
         headers["content-range"] = f"bytes {start}-{whole - 1}/{whole}"
+    cut = served.cuts.pop(0) if served.cuts else len(body)  # before an answer can lead to the next request
     handler.send_response(206 if "content-range" in headers else 200)
     for name, value in (headers | served.extra_headers).items():
         if value is not None:
             handler.send_header(name, value)
     handler.end_headers()
-    cut = served.cuts.pop(0) if served.cuts else len(body)
     with contextlib.suppress(ConnectionError):  # the other side may have seen enough
         handler.wfile.write(body[:cut])
     handler.close_connection = True
