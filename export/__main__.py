@@ -121,7 +121,7 @@ def _export(bundle: Path, out: Path, kinds: Sequence[str], *, force: bool, graph
 
         def show(one: Written) -> None:
             written.append(one)
-            advance(one.file)
+            advance(one.main.file)
 
         folder.export(opened, out, chosen, show)
     _show_files(out, written)
@@ -131,7 +131,7 @@ def _show_files(out: Path, written: Sequence[Written]) -> None:
     table = Table("file", "MB", "s", "trials", "largest error", title=str(out), title_justify="left")
     for one in written:
         figures = (f"{one.bytes / 1e6:.2f}", f"{one.seconds:.1f}", str(one.parity.trials), f"{one.parity.worst:.0e}")
-        table.add_row(one.file, *figures)
+        table.add_row(one.main.file, *figures)
     Console().print(table)
 
 

@@ -2,6 +2,7 @@
 
 build/NAME/
   text.onnx  text.pt  regions.onnx  …  detector.onnx  detector.pt
+  NAME.onnx.data   the weights of a graph, where they are more than an ONNX file can hold
   export.json      the bundle's digest, what made the files; of each file sha256, size and figures of its trials
 """
 
@@ -9,8 +10,10 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -57,26 +60,49 @@ Piece = tuple[str, str]
 
 
 @dataclass(frozen=True)
+class Stored:
+    """A file of the folder.
+
+    Attributes:
+        file: Its name.
+        sha256: Of its bytes.
+        bytes: How many.
+    """
+
+    file: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Written:
-    """A file that was written and tried.
+    """A graph that was written and tried.
 
     Attributes:
         graph: Its name.
         kind: Of the file.
-        file: Its name in the folder.
-        sha256: Of its bytes.
-        bytes: How many.
+        main: The file that a server opens.
+        beside: Files that it names.
         parity: What its trials measured.
         seconds: To write and to try.
     """
 
     graph: str
     kind: str
-    file: str
-    sha256: str
-    bytes: int
+    main: Stored
+    beside: tuple[Stored, ...]
     parity: Parity
     seconds: float
+
+    @property
+    def bytes(self) -> int:
+        """Give the size of all its files."""
+        return sum(stored.bytes for stored in (self.main, *self.beside))
+
+    def entry(self) -> dict[str, Any]:
+        """Give what `export.json` says of it."""
+        beside = [asdict(stored) for stored in self.beside]
+        return {**asdict(self.main), **({"beside": beside} if beside else {})}
 
 
 def graph_names(bundle: Bundle) -> tuple[str, ...]:
@@ -126,7 +152,7 @@ def export(bundle: Bundle, out: Path, pieces: Sequence[Piece], on_written: Calla
         entry.update(inputs=list(graph.inputs), outputs=list(graph.outputs))
         for kind in (kind for name, kind in pieces if name == graph.name):
             written = _write(exportable, kind, out)
-            entry[kind] = {"file": written.file, "sha256": written.sha256, "bytes": written.bytes}
+            entry[kind] = written.entry()
             entry.setdefault("parity", {})[kind] = asdict(written.parity)
             on_written(written)
     _write_json(out / EXPORT_FILE, {**_origin(bundle), "graphs": entries})
@@ -180,19 +206,32 @@ def _exportables(bundle: Bundle, names: Collection[str]) -> Iterator[Exportable]
 
 
 def _write(exportable: Exportable, kind: str, out: Path) -> Written:
-    """Write one file beside its place, try it, then put it there."""
+    """Write one graph beside its place, under its final name, which its files may hold; try it, then put it there."""
     graph, how = exportable.graph, KINDS[kind]
     since = time.perf_counter()
     file = graph.name + how.suffix
-    unfinished = out / f"unfinished-{file}"
+    with _workshop(out / f"unfinished-{file}") as unfinished:
+        how.write(graph, unfinished / file)
+        parity = measure(exportable, how.reopen(graph, unfinished / file), name=file)
+        made = {path.name: _move(path, out) for path in sorted(unfinished.iterdir())}
+    main = made.pop(file)
+    return Written(graph.name, kind, main, tuple(made.values()), parity, time.perf_counter() - since)
+
+
+@contextmanager
+def _workshop(folder: Path) -> Iterator[Path]:
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    folder.mkdir()
     try:
-        how.write(graph, unfinished)
-        parity = measure(exportable, how.reopen(graph, unfinished), name=file)
-        os.replace(unfinished, out / file)
+        yield folder
     finally:
-        unfinished.unlink(missing_ok=True)
-    size, seconds = (out / file).stat().st_size, time.perf_counter() - since
-    return Written(graph.name, kind, file, sha256_of(out / file), size, parity, seconds)
+        shutil.rmtree(folder)
+
+
+def _move(path: Path, folder: Path) -> Stored:
+    stored = Stored(path.name, sha256_of(path), path.stat().st_size)
+    os.replace(path, folder / path.name)
+    return stored
 
 
 def _write_json(path: Path, value: Any) -> None:

@@ -79,4 +79,5 @@ def _served_files(graphs: Path, engine: str) -> list[str]:
     """Name the files that an engine opens, and the record of all."""
     values = json.loads((graphs / EXPORT_FILE).read_text(encoding="utf-8"))
     kind = KIND_OF[engine]
-    return [EXPORT_FILE, *(entry[kind]["file"] for entry in values["graphs"].values())]
+    entries = [entry[kind] for entry in values["graphs"].values()]
+    return [EXPORT_FILE, *(one["file"] for entry in entries for one in (entry, *entry.get("beside", ())))]

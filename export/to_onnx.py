@@ -15,13 +15,17 @@ from twelve.runtimes.onnx_file import OnnxRuntime
 OPSET = 20
 """The first with Gelu, which onnxruntime joins with the bias before it; spelt out as in 18, it runs five operators."""
 
+MOST_INSIDE = 1_500_000_000
+"""Bytes of weights. A protobuf file holds 2 GiB at most; torch puts the weights beside it from 1.5 GiB on."""
+
 
 def write(graph: Graph, path: Path) -> None:
     """Export a graph.
 
     Args:
         graph: Its module is put into evaluation mode.
-        path: Of the file, which holds the weights, too.
+        path: Of the file. It holds the weights, too, unless they are more than such a file can: then they lie beside
+            it, in a file of its name and `.data`, which it names.
     """
     with _quiet():
         program = torch.onnx.export(
@@ -37,7 +41,12 @@ def write(graph: Graph, path: Path) -> None:
         )
         assert program is not None
         _forget_origins(program)
-        program.save(str(path), external_data=False)
+        program.save(str(path), external_data=_weight_bytes(program) > MOST_INSIDE)
+
+
+def _weight_bytes(program: torch.onnx.ONNXProgram) -> int:
+    weights = program.model.graph.initializers.values()
+    return sum(weight.const_value.nbytes for weight in weights if weight.const_value is not None)
 
 
 def reopen(graph: Graph, path: Path) -> OnnxRuntime:

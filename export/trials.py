@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 
 from export.exportable import Exportable
 from twelve.engines.graphs import Graph, graphs, token_count
+from twelve.engines.savings import DEFAULT, Savings
 from twelve.heads.model import TwelveModel
 from twelve.model.config import ModelConfig
 
@@ -17,11 +18,12 @@ FEWEST, MOST = 2, 101
 """Regions: the global one and another; the published model's."""
 
 
-def model_exportables(model: TwelveModel) -> list[Exportable]:
+def model_exportables(model: TwelveModel, savings: Savings = DEFAULT) -> list[Exportable]:
     """Give the model's graphs, each with its trials.
 
     Args:
         model: In evaluation mode.
+        savings: Of the graphs.
 
     Returns:
         In the order of `graphs`.
@@ -31,7 +33,7 @@ def model_exportables(model: TwelveModel) -> list[Exportable]:
     bounds = {"token_ids": model.config.vocab_size, "task_tokens": model.config.task_embedding_rows}
     return [
         Exportable(graph, tuple(_trial(graph, dimensions, bounds, generator) for dimensions in sizes))
-        for graph in graphs(model)
+        for graph in graphs(model, savings)
     ]
 
 

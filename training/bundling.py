@@ -1,4 +1,4 @@
-"""From a finished run to a bundle: weights as fp16, detector, vocabulary, answers, manifest."""
+"""From a finished run to a bundle: weights as fp16, detector, vocabulary, answers, manifest, and its card beside it."""
 
 import shutil
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import torch
 from training.data import answers as answer_lists
 from twelve.bundle import DETECTOR_CONFIG, DETECTOR_WEIGHTS, VOCABULARY, Bundle, seal
 from twelve.heads.model import TwelveModel
+from twelve.hub import dress
 from twelve.tasks.base import AnswerList
 from twelve.tasks.registry import TASKS
 
@@ -53,4 +54,4 @@ def write(
     for head, listed in answers.items():
         answer_lists.save(listed, folder / "answers" / f"{head}.json")
     tokens = {task: TASKS[task].token for task in tasks}
-    return seal(folder, name=name, version=version, tasks=tokens, scores=scores, notes=notes)
+    return dress(seal(folder, name=name, version=version, tasks=tokens, scores=scores, notes=notes))

@@ -21,6 +21,7 @@ from training.optim import optimiser
 from training.schedule import rate, round_robin
 from twelve.engines.engine import heads_of
 from twelve.heads.model import TwelveModel
+from twelve.model.config import Labels
 
 LOG = "log.jsonl"
 SEED_BYTES = 4
@@ -70,13 +71,14 @@ class TrainedForward(nn.Module):
         return logits.reshape(items, -1)
 
 
-def batch_loss(forward: TrainedForward, items: Sequence[Item], source: TaskItems) -> Tensor:
+def batch_loss(forward: TrainedForward, items: Sequence[Item], source: TaskItems, labels: Labels) -> Tensor:
     """Give one task's loss on a batch.
 
     Args:
         forward: Of the model.
         items: Of one task.
         source: Names the task.
+        labels: How the head that answers is trained.
 
     Returns:
         A scalar.
@@ -85,7 +87,7 @@ def batch_loss(forward: TrainedForward, items: Sequence[Item], source: TaskItems
     logits = forward(padded(items).to(device_of(forward)), task.head, len(items)).float()
     choices = [task.choices(own, item.seen) for own, item in zip(logits, items, strict=True)]
     targets = [task.target(item.labelled.target, item.seen).to(logits.device) for item in items]
-    return task.loss(choices, targets)
+    return task.loss(choices, targets, labels)
 
 
 def device_of(module: nn.Module) -> torch.device:
@@ -116,6 +118,7 @@ def train(
     steps = optimiser(model, recipe.optim)
     state = checkpoint.load(out, model, steps, recipe.as_dict())
     first = state.round if state else 0
+    labels = {name: heads_of(model)[source.task.head].labels for name, source in sources.items()}
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=recipe.optim.precision)
     forward, steps = accelerator.prepare(TrainedForward(model.train()), steps)
     report = Report(out / LOG, on_progress)
@@ -126,7 +129,8 @@ def train(
             group["lr"] = recipe.optim.learning_rate * rate(
                 number, rounds=recipe.optim.rounds, warmup=recipe.optim.warmup
             )
-        loss = batch_loss(forward, sources[name].batch(number * share.batch, share.batch), sources[name])
+        batch = sources[name].batch(number * share.batch, share.batch)
+        loss = batch_loss(forward, batch, sources[name], labels[name])
         accelerator.backward(loss * share.loss_scale)
         accelerator.clip_grad_norm_(forward.parameters(), recipe.optim.clip)
         steps.step()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from twelve.batch import ROWS_PER_PASS
 from twelve.bundle import DETECTOR_CONFIG, VOCABULARY, Bundle
 from twelve.engines.engine import Engine
 from twelve.engines.exported import DETECTOR, Exported, headless
@@ -40,7 +41,7 @@ class Settings:
         threads: Most threads of one run.
         cache: Folder of pictures seen, shared by workers; None keeps them in memory.
         limits: Of pictures.
-        rows_per_pass: Most pairs that run together; 1 on a CPU, where batching gains nothing.
+        rows_per_pass: Most pairs that run together.
     """
 
     engine: str = DEFAULT_ENGINE
@@ -48,7 +49,7 @@ class Settings:
     threads: int = 1
     cache: Path | None = None
     limits: ImageLimits = field(default_factory=ImageLimits)
-    rows_per_pass: int = 1
+    rows_per_pass: int = ROWS_PER_PASS
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ def assemble(path: Path, settings: Settings) -> Parts:
     if settings.engine not in ENGINES:
         raise ConfigInvalid(f"engine: there is no {settings.engine!r}; choose one of {', '.join(ENGINES)}")
     bundle = Bundle.open(path)
+    if not bundle.manifest.tasks:
+        raise ConfigInvalid(f"{path}: knows no task, it is a starting point for training; serve another bundle")
     bundle.verify()
     torch.set_num_threads(settings.threads)
     config = ModelConfig.load(path / CONFIG_FILE)

@@ -14,6 +14,10 @@ from torch import Tensor
 from twelve.boxes import global_location, locations
 from twelve.regions.extractor import RegionSet
 
+ROWS_PER_PASS = 8
+"""Most rows of a pass by default: weights are read once for all of them, and the candidates of a retrieval with equally
+many regions are up to 1.7 times faster together than one by one (docs/decisions/0004). More gain little more."""
+
 
 @dataclass(frozen=True)
 class Text:
@@ -84,10 +88,12 @@ def visual(regions: RegionSet) -> Visual:
 
 
 class BatchBuilder:
-    """Collects requests' rows; equal texts and identical pictures are kept once."""
+    """Collects requests' rows; equal texts and identical pictures are kept once, unless told otherwise."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, texts_once: bool = True, pictures_once: bool = True) -> None:
         self._batch = Batch([], [], [], [])
+        self._texts_once = texts_once
+        self._pictures_once = pictures_once
         self._texts: dict[Text, int] = {}
         self._visuals: dict[int, int] = {}
 
@@ -111,13 +117,13 @@ class BatchBuilder:
         return self._batch
 
     def _text(self, text: Text) -> int:
-        if text not in self._texts:
+        if not self._texts_once or text not in self._texts:
             self._texts[text] = len(self._batch.texts)
             self._batch.texts.append(text)
         return self._texts[text]
 
     def _visual(self, visual: Visual) -> int:
-        if id(visual) not in self._visuals:
+        if not self._pictures_once or id(visual) not in self._visuals:
             self._visuals[id(visual)] = len(self._batch.visuals)
             self._batch.visuals.append(visual)
         return self._visuals[id(visual)]
@@ -128,7 +134,7 @@ def plan(batch: Batch, *, rows_per_pass: int, slack: float = 0.0) -> list[Pass]:
 
     Args:
         batch: Whose rows to group.
-        rows_per_pass: Most rows of a pass; 1 on a CPU, where batching gains nothing.
+        rows_per_pass: Most rows of a pass; see `ROWS_PER_PASS`.
         slack: How much longer the longest text or picture of a pass may be than a row's own, as a share; 0 allows no
             padding at all.
 

@@ -8,6 +8,8 @@ A bundle is a folder:
     vocab.txt              word pieces
     answers/vqa.json       answers of the VQA head, in the order of its outputs; answers/gqa.json likewise
     detector.json          the region extractor, where the bundle has one, with detector.safetensors
+
+Beside it, for others to read and no part of it: README.md, its card, and tokenizer_config.json.
 """
 
 import hashlib
@@ -22,6 +24,10 @@ from twelve.errors import BundleMissing, ChecksumMismatch, ConfigInvalid
 FORMAT = 1
 MANIFEST = "manifest.json"
 VOCABULARY = "vocab.txt"
+TOKENIZER_SETTINGS = "tokenizer_config.json"
+BESIDE = (MANIFEST, "README.md", TOKENIZER_SETTINGS)
+"""In a bundle's folder, and no part of the bundle."""
+
 DETECTOR_CONFIG = "detector.json"
 DETECTOR_WEIGHTS = "detector.safetensors"
 CHUNK = 1 << 20
@@ -125,7 +131,7 @@ def seal(
     """Write the manifest over the files that lie in a folder.
 
     Args:
-        path: The bundle's folder; every file in it belongs to the bundle.
+        path: The bundle's folder; every file in it belongs to the bundle, but for `BESIDE`.
         name: Of the model.
         version: Of the model.
         tasks: Names and tokens of the tasks it was trained on.
@@ -138,7 +144,7 @@ def seal(
     files = {
         file.relative_to(path).as_posix(): {"sha256": sha256_of(file), "bytes": file.stat().st_size}
         for file in sorted(path.rglob("*"))
-        if file.is_file() and file.name not in (MANIFEST, "README.md")
+        if file.is_file() and file.name not in BESIDE
     }
     values = {
         "format": FORMAT,

@@ -23,7 +23,9 @@
     │   ├── ChecksumMismatch
     │   ├── TokenClash
     │   └── ConfigInvalid
-    └── DataError                 a file of annotations, features or an index is not as its format says; exit code 65
+    ├── DataError                 a file of annotations, features or an index is not as its format says; exit code 65
+    │   └── WeightsInvalid        a checkpoint to import is not the one it should be
+    └── FetchFailed               a published file could not be downloaded
 
 An error of one request is a value that travels beside its neighbours' answers (`twelve.service.each`);
 an error at start-up is raised and ends the process.
@@ -208,3 +210,15 @@ class DataError(TwelveError):
 
     code = "data"
     exit_code: ClassVar[int] = 65
+
+
+class WeightsInvalid(DataError):
+    """A checkpoint, or a list of answers that goes with it, is not the one it should be; names the key or the entry."""
+
+    code = "weights-invalid"
+
+
+class FetchFailed(TwelveError):
+    """A file that others published could not be downloaded, or is not what was published."""
+
+    code = "fetch-failed"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
-from torch import Tensor
 
 from twelve.assembly import Parts, Settings, assemble
-from twelve.batch import BatchBuilder, Text, plan, visual
+from twelve.batch import BatchBuilder, Text, visual
+from twelve.engines.engine import Encoded
 from twelve.errors import ConfigInvalid, InvalidField
 from twelve.features import RegionSet
 from twelve.image import ImageLimits
@@ -51,7 +51,7 @@ class BundleRetriever:
         self._parts = parts
         self._task = task
         self._settings = settings
-        self._read: tuple[Text, Tensor] | None = None
+        self._read: tuple[Text, Encoded] | None = None
 
     @classmethod
     def open(cls, bundle: Path, settings: Settings | None = None, *, task: str = DEFAULT_TASK) -> Self:
@@ -95,11 +95,11 @@ class BundleRetriever:
             InvalidField: The caption is empty, or longer than the model can read.
         """
         text = self._text(caption)
-        builder = BatchBuilder()
+        engine, builder = self._parts.engine, BatchBuilder()
         visuals = [visual(regions) for regions in region_sets]
         spans = [builder.add([(text, one)]) for one in visuals]
-        batch, engine = builder.build(), self._parts.engine
-        passes = plan(batch, rows_per_pass=self._settings.rows_per_pass)
+        batch = builder.build()
+        passes = engine.plan(batch, rows_per_pass=self._settings.rows_per_pass)
         states = engine.fuse(batch, passes, [self._states(text)], engine.regions(batch.visuals))
         return [float(engine.head(self._task.head, states, span)) for span in spans]
 
@@ -112,7 +112,7 @@ class BundleRetriever:
         most = self._parts.knowledge.most_tokens
         return Text(self._parts.encoder.encode_whole(written, most=most, at=CAPTION), self._task.token)
 
-    def _states(self, text: Text) -> Tensor:
+    def _states(self, text: Text) -> Encoded:
         """Give a text's states; those of the last one are at hand."""
         if self._read is None or self._read[0] != text:
             self._read = (text, self._parts.engine.text([text])[0])

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from twelve.assembly import Parts, Settings, assemble
-from twelve.batch import BatchBuilder, Span, Text, Visual, plan, visual
+from twelve.batch import ROWS_PER_PASS, Span, Text, Visual, visual
 from twelve.engines.engine import RowStates
 from twelve.errors import EngineFailed, OutOfMemory, TaskNotInCheckpoint, TooLarge, TwelveError
 from twelve.pictures import Attached, BatchDesk, Slot
@@ -95,7 +95,7 @@ class Scored:
 class Service:
     """Answers requests of all tasks, one by one or in any mixture."""
 
-    def __init__(self, parts: Parts, *, observer: Observer | None = None, rows_per_pass: int = 1) -> None:
+    def __init__(self, parts: Parts, *, observer: Observer | None = None, rows_per_pass: int = ROWS_PER_PASS) -> None:
         self.knowledge = parts.knowledge
         self.engine = parts.engine
         self.extractor = parts.extractor
@@ -195,10 +195,10 @@ class Service:
         ]
 
     def _run(self, encoded: Sequence[Encoded], watch: "Stopwatch") -> list[Scored | TwelveError]:
-        builder = BatchBuilder()
+        builder = self.engine.builder()
         spans = [builder.add(one.pairs) for one in encoded]
         batch = builder.build()
-        passes = plan(batch, rows_per_pass=self._rows_per_pass)
+        passes = self.engine.plan(batch, rows_per_pass=self._rows_per_pass)
         with watch("text"):
             texts = self.engine.text(batch.texts)
         with watch("pictures"):

@@ -13,18 +13,21 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from export import folder
+from export import folder, to_onnx
 from export.__main__ import app
 from export.agreement import Verdict, compare
 from export.archive import Serving, make_model_directory
 from export.folder import KINDS, Written, graph_names, missing
 from export.mar import make_archive
-from export.parity import LIMIT, Mismatch
+from export.parity import LIMIT, Mismatch, measure
+from export.trials import model_exportables
 from tests.bundles import make_tiny_bundle, picture
 from twelve.bundle import Bundle
 from twelve.engines.exported import EXPORT_FILE, Exported
 from twelve.engines.graphs import Graph
-from twelve.errors import ConfigInvalid
+from twelve.engines.savings import Savings
+from twelve.errors import ChecksumMismatch, ConfigInvalid
+from twelve.heads.model import TwelveModel
 from twelve.tasks import TASKS
 
 pytestmark = pytest.mark.integration
@@ -97,6 +100,37 @@ def test_onnx_files_hold_neither_training_nor_paths_of_this_machine(exported: Pa
 def test_torchscript_files_hold_the_weights_of_their_own_graph_alone(exported: Path) -> None:
     text, fuse, head = ((exported / f"{name}.pt").stat().st_size for name in ("text", "fuse", HEAD))
     assert head < fuse < text / 2  # the word table lies in the text graph
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_graphs_that_keep_the_first_meeting_are_exported_as_well(bundle: Bundle, tmp_path: Path, kind: str) -> None:
+    how = KINDS[kind]
+    exportables = model_exportables(TwelveModel.load(bundle.path), Savings(first_meeting_once=True))
+    for exportable in exportables[:3]:  # text, regions, fuse: the heads are those of any model
+        path = tmp_path / f"{exportable.graph.name}{how.suffix}"
+        how.write(exportable.graph, path)
+        assert measure(exportable, how.reopen(exportable.graph, path), name=path.name).worst <= LIMIT
+    assert "packed_text" in exportable.graph.inputs
+
+
+def test_weights_that_an_onnx_file_cannot_hold_lie_beside_it(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = [("vqa", "onnx")]
+    monkeypatch.setattr(to_onnx, "MOST_INSIDE", 1000)
+    [written] = export(bundle, tmp_path, wanted)
+    record = Exported.open(tmp_path, bundle=bundle.digest())
+
+    assert {path.name for path in tmp_path.iterdir()} == {"vqa.onnx", "vqa.onnx.data", EXPORT_FILE}
+    assert written.bytes == sum((tmp_path / name).stat().st_size for name in ("vqa.onnx", "vqa.onnx.data"))
+    assert (tmp_path / "vqa.onnx").stat().st_size < (tmp_path / "vqa.onnx.data").stat().st_size
+    assert record.runtime("vqa", "onnx", threads=1).run(states=torch.rand(1, 16))["logits"].shape == (1, 7)
+    assert missing(bundle, tmp_path, wanted) == []
+
+    (tmp_path / "vqa.onnx.data").write_bytes(b"other weights")
+    assert missing(bundle, tmp_path, wanted) == wanted
+    with pytest.raises(ChecksumMismatch, match=r"vqa\.onnx\.data: is not the file that was exported"):
+        record.file("vqa", "onnx")
 
 
 @pytest.fixture(scope="module")

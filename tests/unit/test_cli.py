@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -336,14 +338,50 @@ def test_the_tasks_of_a_bundle_are_told_from_the_others(run, tmp_path):
 def test_info_counts_the_parameters_of_each_part(run, bundle):
     code, out, _ = run("info", bundle)
 
-    rows = {line.rsplit(maxsplit=1)[0]: line.split()[-1] for line in out.splitlines() if line}
-    parts = {part: int(rows[part].replace(",", "")) for part in ("trunk", "vqa head", "alignment head", "detector")}
+    rows = {re.split(r"  +", line)[0].strip(): line.split() for line in out.splitlines() if line}
+    names = ("trunk: text", "trunk: image", "trunk: co-attention", "vqa head", "alignment head", "detector")
+    parts = {part: int(rows[part][-1].replace(",", "")) for part in names}
     assert code == 0
     assert out.startswith("tiny 0, digest ")
     assert parts["alignment head"] == 16 + 1
     assert all(parts.values())
-    assert (rows["guesswhat"], rows["vqa"]) == ("17", "7")
+    assert rows["vqa head"][2:-1] == ["vqa-v2,", "vg-qa"]
+    assert rows["dead"][-1] == "0"
+    assert (rows["guesswhat"][1], rows["vqa"][1]) == ("17", "7")
     assert "model.safetensors" in out
+
+
+def test_info_tells_what_no_task_reads_from_what_weighs_in_memory(run, tmp_path):
+    made = make_tiny_bundle(tmp_path / "tiny", detector=False)
+    save_file({"words.bias": torch.zeros(1000)}, made.path / "pretraining.safetensors")
+    known = {name: token for name, token in made.manifest.tasks.items() if name != "gqa"}
+    seal(made.path, name="tiny", version="0", tasks=known)
+
+    _, out, _ = run("info", made.path)
+
+    rows = {re.split(r"  +", line)[0].strip(): line.split() for line in out.splitlines() if line}
+    head, spare = (int(rows[part][-1].replace(",", "")) for part in ("gqa head", "pretraining"))
+    live = int(rows["all that is read"][-1].replace(",", ""))
+    assert spare == 1000
+    assert rows["gqa head"][2:-1] == rows["pretraining"][1:-1] == ["no", "task"]
+    assert int(rows["dead"][-1].replace(",", "")) == head + spare
+    assert (rows["float32"][-1], rows["float16"][-1]) == (f"{4 * live / 1e6:,.1f}", f"{2 * live / 1e6:,.1f}")
+
+
+def test_info_counts_the_operations_of_a_request_of_the_asked_size(run, bundle):
+    short, long = (run("info", bundle, "--tokens", tokens, "--regions", "5")[1] for tokens in (4, 8))
+
+    def giga(out: str) -> dict[str, list[float]]:
+        rows = [line.split() for line in out.splitlines() if len(line.split()) == 7]
+        found = {row[0]: row[3:] for row in rows if row[0] in TASKS and row[1] == str(TASKS[row[0]].token)}
+        return {task: [float(figure) for figure in figures] for task, figures in found.items()}
+
+    for task in TASKS:
+        whole, text, pictures, pairs = giga(short)[task]
+        assert whole == pytest.approx(text + pictures + pairs, rel=0.01)
+        assert giga(long)[task][1] > 1.9 * text
+        assert giga(long)[task][2] == pictures
+    assert giga(short)["nlvr2"][2] == pytest.approx(2 * giga(short)["gqa"][2], rel=0.01)
 
 
 def test_info_shows_the_scores_that_were_measured(run, tmp_path):

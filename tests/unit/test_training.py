@@ -19,6 +19,7 @@ from training.loop import TrainedForward, batch_loss, step_seed
 from training.schedule import rate, round_robin
 from training.world.assembly import assemble
 from training.world.profiles import PROFILES
+from twelve.engines.engine import heads_of
 from twelve.errors import ConfigInvalid, DataError
 from twelve.model.config import ModelConfig
 from twelve.tasks import TASKS
@@ -196,7 +197,8 @@ def test_rows_and_targets_go_to_the_device_of_the_model(recipe: Recipe) -> None:
     forward = TrainedForward(pipeline.new_model(recipe, reader.answers)).to("meta")
     for name in recipe.tasks:
         source = reader.read(name, "train")
-        assert batch_loss(forward, source.batch(0, 2), source).device.type == "meta", name
+        labels = heads_of(forward.model)[source.task.head].labels
+        assert batch_loss(forward, source.batch(0, 2), source, labels).device.type == "meta", name
 
 
 def test_a_thirteenth_task_gets_a_row_of_the_task_table(monkeypatch: pytest.MonkeyPatch) -> None:

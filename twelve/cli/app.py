@@ -1,7 +1,8 @@
 """The commands, and what becomes of their errors.
 
 Exit codes: 0 done · 1 the request, or whoever answers it, failed · 2 a wrong command line, or a bundle that is not
-fit · 65 a file of annotations, features or an index is not as its format says; `twelve index` adds some of its own.
+fit · 65 a file of annotations, features or weights, or an index, is not as its format says; `twelve index` adds some of
+its own.
 """
 
 import sys
@@ -14,6 +15,8 @@ import typer
 import twelve
 from twelve.cli.ask import ask
 from twelve.cli.check import check
+from twelve.cli.fetch import commands as fetch_commands
+from twelve.cli.importing import import_bert, import_checkpoint
 from twelve.cli.inventory import info, tasks
 from twelve.cli.options import DEFAULT_BUNDLE
 from twelve.cli.sight import regions
@@ -49,6 +52,9 @@ def _app() -> typer.Typer:
     app.command(no_args_is_help=True)(regions)
     for command in (tasks, info, check):
         app.command()(command)
+    app.command(no_args_is_help=True)(import_checkpoint)
+    app.command(no_args_is_help=True)(import_bert)
+    app.add_typer(fetch_commands(), name="fetch")
     app.add_typer(index_commands(_open_retriever, DEFAULT_BUNDLE), name="index")
     return app
 

@@ -77,7 +77,7 @@ def _client(server: str | None, timeout_s: float, bundle: Path, engine: str | No
     if server is not None:
         return Client(server, timeout_s=timeout_s)
     from twelve.cli.options import settings_for
-    from twelve.cli.transport import HERE, ServiceTransport
+    from twelve.local import client_of
     from twelve.service import Service
 
-    return Client(HERE, transport=ServiceTransport(Service.open(bundle, settings_for(bundle, engine))), retries=0)
+    return client_of(Service.open(bundle, settings_for(bundle, engine)))

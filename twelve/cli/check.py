@@ -44,10 +44,9 @@ def _service(bundle: Bundle) -> "Service":
 
 
 def _client(service: "Service") -> "Client":
-    from twelve.cli.transport import HERE, ServiceTransport
-    from twelve.client import Client
+    from twelve.local import client_of
 
-    return Client(HERE, transport=ServiceTransport(service), retries=0)
+    return client_of(service)
 
 
 def _tasks(bundle: Bundle) -> "list[AnyTask]":

@@ -4,18 +4,44 @@ import json
 from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from twelve.bundle import MANIFEST, Bundle
 from twelve.cli.options import DEFAULT_BUNDLE, BundleArgument, BundleOption
 
+if TYPE_CHECKING:  # torch is imported by the command that runs, not by `twelve --help`
+    from twelve.engines.flops import Cost
+
 MEGABYTE = 1e6
+GIGA = 1e9
 WEIGHTS = ".safetensors"
 ANSWERS = "answers/"
 DIGITS = 12
 """Of a hash, to tell files apart by eye."""
+
+STREAMS: Mapping[str, str] = {
+    "text_embedding": "trunk: text",
+    "text_layers": "trunk: text",
+    "text_pooler": "trunk: text",
+    "region_embedding": "trunk: image",
+    "image_layers": "trunk: image",
+    "region_pooler": "trunk: image",
+    "co_layers": "trunk: co-attention",
+}
+"""What each member of the trunk belongs to."""
+
+HEAD = " head"
+DETECTOR = "detector"
+NOBODY = "no task"
+BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+COSTS = ("pictures", "GFLOP", "text", "pictures alone", "pairs and head")
+TOKENS, REGIONS = 14, 101
+"""Of an ordinary caption, and of a picture as the published detector sees it."""
+
+TokensOption = Annotated[int, typer.Option(min=3, metavar="T", help="Of a request's text, the task token included.")]
+RegionsOption = Annotated[int, typer.Option(min=2, metavar="R", help="Of each picture, the global one included.")]
 
 
 def tasks(bundle: BundleOption = None) -> None:
@@ -36,18 +62,18 @@ def tasks(bundle: BundleOption = None) -> None:
     print_table(heads, rows, numbers=("token",))
 
 
-def info(bundle: BundleArgument = DEFAULT_BUNDLE) -> None:
-    """Say what a bundle holds: parameters, tasks, answers, files, scores."""
+def info(
+    bundle: BundleArgument = DEFAULT_BUNDLE, tokens: TokensOption = TOKENS, regions: RegionsOption = REGIONS
+) -> None:
+    """Say what a bundle holds and costs: parameters, memory, tasks, answers, files, scores."""
     from twelve.cli.show import print_table
 
     opened = Bundle.open(bundle)
     manifest = opened.manifest
     typer.echo(f"{manifest.name} {manifest.version}, digest {opened.digest()[:DIGITS]}\n")
-    parameters = parameters_by_part(opened)
-    counts = [(part, f"{count:,}") for part, count in parameters.items()]
-    print_table(("part", "parameters"), [*counts, ("all", f"{sum(parameters.values()):,}")], numbers=("parameters",))
+    _show_parameters(opened)
     typer.echo()
-    print_table(("task", "token"), [(name, str(token)) for name, token in manifest.tasks.items()], numbers=("token",))
+    _show_tasks(opened, tokens, regions)
     typer.echo()
     print_table(
         ("answers of head", "count"), [(head, str(count)) for head, count in _answers(opened)], numbers=("count",)
@@ -66,7 +92,7 @@ def parameters_by_part(bundle: Bundle) -> dict[str, int]:
     """Count a bundle's parameters by the headers of its files; no weights are read.
 
     Returns:
-        Counts of the trunk, each head and the detector.
+        Counts of the trunk's streams and what joins them, each head, the detector, and whatever else there is.
     """
     counts: dict[str, int] = {}
     for file, tensor, shape in _tensors(bundle):
@@ -93,9 +119,60 @@ def _tensors(bundle: Bundle) -> Iterator[tuple[str, str, list[int]]]:
 
 
 def _part(file: str, tensor: str) -> str:
-    """Name the part that a tensor belongs to: the trunk, its head, or what its file holds."""
+    """Name the part that a tensor belongs to: of the trunk, its head, or what its file holds."""
     owner, _, rest = tensor.partition(".")
-    return {"trunk": "trunk", "heads": f"{rest.split('.')[0]} head"}.get(owner, Path(file).stem)
+    member = rest.split(".")[0]
+    return {"trunk": STREAMS.get(member, "trunk"), "heads": f"{member}{HEAD}"}.get(owner, Path(file).stem)
+
+
+def _show_parameters(bundle: Bundle) -> None:
+    """Print parts with their parameters and who reads them, and what those that are read weigh in memory."""
+    from twelve.cli.show import print_table
+
+    parameters, readers = parameters_by_part(bundle), _readers(bundle)
+    rows = [(part, readers.get(part, NOBODY), f"{count:,}") for part, count in parameters.items()]
+    live = sum(count for part, count in parameters.items() if part in readers)
+    totals = [("all that is read", "", f"{live:,}"), ("dead", NOBODY, f"{sum(parameters.values()) - live:,}")]
+    print_table(("part", "read by", "parameters"), [*rows, *totals], numbers=("parameters",))
+    typer.echo()
+    memory = [(name, f"{live * width / MEGABYTE:,.1f}") for name, width in BYTES.items()]
+    print_table(("weights in memory as", "MB"), memory, numbers=("MB",))
+
+
+def _readers(bundle: Bundle) -> dict[str, str]:
+    """Say of each part that any task needs which tasks those are."""
+    from twelve.tasks import TASKS
+
+    known = [task for task in TASKS.values() if task.name in bundle.manifest.tasks]
+    heads = {f"{task.head}{HEAD}": [one.name for one in known if one.head == task.head] for task in known}
+    every = dict.fromkeys((*STREAMS.values(), DETECTOR), "every task") if known else {}
+    return {**every, **{part: ", ".join(names) for part, names in heads.items()}}
+
+
+def _show_tasks(bundle: Bundle, tokens: int, regions: int) -> None:
+    """Print tasks with their tokens, and the operations of an ordinary request to each."""
+    from twelve.cli.show import print_table
+    from twelve.engines.flops import Size, cost, weightless
+    from twelve.heads.model import CONFIG_FILE
+    from twelve.model.config import ModelConfig
+    from twelve.tasks import TASKS
+
+    model, size = weightless(ModelConfig.load(bundle.path / CONFIG_FILE)), Size(tokens, regions)
+    rows = []
+    for name, token in bundle.manifest.tasks.items():
+        task = TASKS.get(name)
+        figures = _figures(cost(model, task, size), task.pictures_in_example) if task else [""] * len(COSTS)
+        rows.append((name, str(token), *figures))
+    print_table(("task", "token", *COSTS), rows, numbers=("token", *COSTS))
+    typer.echo(
+        f"GFLOP of a request of {tokens} tokens, and {regions} regions a picture, the task token and the global region "
+        "included; a text and a picture cost their own once in a batch"
+    )
+
+
+def _figures(cost: "Cost", pictures: int) -> list[str]:
+    parts = (cost.all, cost.text, cost.regions, cost.fuse + cost.heads)
+    return [str(pictures), *(f"{part / GIGA:.3g}" for part in parts)]
 
 
 def _answers(bundle: Bundle) -> Iterator[tuple[str, int]]:

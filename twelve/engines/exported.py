@@ -22,9 +22,16 @@ DETECTOR = "detector"
 
 
 @dataclass(frozen=True)
-class _FileEntry:
+class _Stored:
     file: str
     sha256: str
+
+
+@dataclass(frozen=True)
+class _FileEntry(_Stored):
+    """A graph's file, and those that it names: weights that it cannot hold."""
+
+    beside: tuple[_Stored, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,7 @@ class Exported:
     Attributes:
         path: The folder.
         bundle: Digest of the bundle they were exported from.
-        graphs: By name: inputs, outputs, and for each kind of file its name and sha256.
+        graphs: By name: inputs, outputs, and for each kind of file its name and sha256, and those of files beside it.
     """
 
     path: Path
@@ -85,19 +92,20 @@ class Exported:
         return cls(path, bundle, cast(Mapping[str, Mapping[str, Any]], graphs))
 
     def file(self, graph: str, kind: str) -> Path:
-        """Give a graph's file after comparing its hash.
+        """Give a graph's file after comparing its hash, and those of the files that it names.
 
         Raises:
             ConfigInvalid: This graph was not exported in this form.
-            ChecksumMismatch: The file is not the one that was exported.
+            ChecksumMismatch: A file is not the one that was exported.
         """
         entry = self.graphs.get(graph, {}).get(kind)
         if entry is None:
             raise ConfigInvalid(f"{self.path}: graph '{graph}' was not exported as {kind}; export it again")
-        path = self.path / str(entry["file"])
-        if not path.is_file() or sha256_of(path) != entry["sha256"]:
-            raise ChecksumMismatch(f"{path}: is not the file that was exported; run `python -m export all` again")
-        return path
+        for stored in (entry, *entry.get("beside", ())):
+            path = self.path / str(stored["file"])
+            if not path.is_file() or sha256_of(path) != stored["sha256"]:
+                raise ChecksumMismatch(f"{path}: is not the file that was exported; run `python -m export all` again")
+        return self.path / str(entry["file"])
 
     def runtime(self, graph: str, kind: str, *, threads: int) -> Runtime:
         """Open one graph.

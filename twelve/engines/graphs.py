@@ -4,19 +4,23 @@ Shapes: N rows · L word pieces · T tokens (task token included) · R regions (
         V image width · F feature width · B fused width · M items of a head.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from twelve.engines.savings import DEFAULT, Savings
 from twelve.heads.base import Head
 from twelve.heads.model import TwelveModel
-from twelve.heads.pair import PICTURES_OF_A_PAIR
 from twelve.model.config import ModelConfig
-from twelve.model.trunk import Trunk
+from twelve.model.trunk import Packed, Read, States, Trunk
 
 TEXT, REGIONS, FUSE = "text", "regions", "fuse"
+PACKED_TEXT, PACKED_REGIONS = "packed_text", "packed_regions"
+
+Fuse = Callable[..., States | Read]
+"""`Trunk.fuse` or `Trunk.fuse_to_read`."""
 
 
 @dataclass(frozen=True)
@@ -40,47 +44,117 @@ class Graph:
     dynamic: Mapping[str, Mapping[int, str]]
 
 
-class TextGraph(nn.Module):
-    """Word pieces to text states, before any picture is seen."""
+class TrunkGraph(nn.Module):
+    """A part of the trunk."""
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
         self.trunk = trunk
+
+
+class TextGraph(TrunkGraph):
+    """Word pieces to text states, before any picture is seen."""
 
     def forward(self, token_ids: Tensor, text_mask: Tensor, task_tokens: Tensor) -> Tensor:
         """Give [N, T, D] for [N, L] ids, [N, T] mask and [N] task tokens."""
         return self.trunk.encode_text(token_ids, text_mask, task_tokens)
 
 
-class RegionsGraph(nn.Module):
+class RegionsGraph(TrunkGraph):
     """Features and locations to region states, before any text is seen."""
-
-    def __init__(self, trunk: Trunk) -> None:
-        super().__init__()
-        self.trunk = trunk
 
     def forward(self, features: Tensor, locations: Tensor, region_mask: Tensor) -> Tensor:
         """Give [N, R, V] for [N, R, F] features, [N, R, 5] locations and [N, R] mask."""
         return self.trunk.encode_regions(features, locations, region_mask)
 
 
-class FuseGraph(nn.Module):
+class PackingTextGraph(TrunkGraph):
+    """Text states, and what the first co-attention reads of them."""
+
+    def forward(self, token_ids: Tensor, text_mask: Tensor, task_tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Give [N, T, D] states and [N, T, 3*B] queries, keys and values."""
+        text = self.trunk.encode_text(token_ids, text_mask, task_tokens)
+        return text, self.trunk.pack_text(text)
+
+
+class PackingRegionsGraph(TrunkGraph):
+    """Region states, and what the first co-attention reads of them."""
+
+    def forward(self, features: Tensor, locations: Tensor, region_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Give [N, R, V] states and [N, R, 3*B] queries, keys and values."""
+        regions = self.trunk.encode_regions(features, locations, region_mask)
+        return regions, self.trunk.pack_regions(regions)
+
+
+class FuseGraph(TrunkGraph):
     """Pairs of text and picture to what the heads read."""
 
-    def __init__(self, trunk: Trunk) -> None:
-        super().__init__()
-        self.trunk = trunk
+    def __init__(self, trunk: Trunk, fuse: Fuse) -> None:
+        super().__init__(trunk)
+        self.fuse = fuse
 
     def forward(self, text: Tensor, text_mask: Tensor, regions: Tensor, region_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Give [N, B] fused and [N, R, V] region states for a pass of pairs."""
-        states = self.trunk.fuse(text, text_mask, regions, region_mask)
+        states = self.fuse(text, text_mask, regions, region_mask)
         return states.fused, states.regions
 
 
-def graphs(model: TwelveModel) -> list[Graph]:
-    """List the graphs of a model: text, regions, fuse, then one a head."""
-    config = model.config
-    return [_text(model), _regions(model), _fuse(model), *(_head(head, config) for head in model.heads.values())]
+class PackedFuseGraph(TrunkGraph):
+    """`FuseGraph` without the first projections, which the packing graphs made."""
+
+    def __init__(self, trunk: Trunk, fuse: Fuse) -> None:
+        super().__init__(trunk)
+        self.fuse = fuse
+
+    def forward(
+        self,
+        text: Tensor,
+        text_mask: Tensor,
+        regions: Tensor,
+        region_mask: Tensor,
+        packed_text: Tensor,
+        packed_regions: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Give what `FuseGraph` gives, for [N, T, 3*B] and [N, R, 3*B] packed states beside the others."""
+        states = self.fuse(text, text_mask, regions, region_mask, packed=Packed(packed_text, packed_regions))
+        return states.fused, states.regions
+
+
+class FinishingHead(nn.Module):
+    """A head that reads every region, and the last layer before it, which the fusing graph left out."""
+
+    def __init__(self, trunk: Trunk, head: Head) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.head = head
+
+    def forward(self, states: Tensor) -> Tensor:
+        """Turn [M, R, V] states before the last layer into logits."""
+        logits: Tensor = self.head(self.trunk.finish_regions(states))
+        return logits
+
+
+def graphs(model: TwelveModel, savings: Savings = DEFAULT) -> list[Graph]:
+    """List the graphs of a model: text, regions, fuse, then one a head.
+
+    Args:
+        model: Whose modules they run.
+        savings: Those that are a matter of graphs are made where the trunk allows them: what the first co-attention
+            projects stands in the graphs that run once, and the last layer where it is read.
+
+    Returns:
+        The graphs.
+    """
+    trunk = model.trunk
+    to_read = savings.last_layer_where_read and trunk.finishes
+    fuse = trunk.fuse_to_read if to_read else trunk.fuse
+    streams = _packing if savings.first_meeting_once and trunk.packs else _plain
+    finishing = {"regions": lambda head: FinishingHead(trunk, head)} if to_read else {}
+    heads = [head for head in model.heads.values() if isinstance(head, Head)]
+    return [
+        *streams(model, fuse),
+        *(_head(head, finishing.get(head.reads, _as_it_is)(head), model.config) for head in heads),
+    ]
 
 
 def token_count(pieces: int, config: ModelConfig) -> int:
@@ -90,6 +164,34 @@ def token_count(pieces: int, config: ModelConfig) -> int:
 
 EXAMPLE_ROWS, EXAMPLE_PIECES, EXAMPLE_REGIONS = 2, 9, 7
 """Of the tensors an export is traced with; each differs from 1, which tracers take for a constant."""
+
+
+def _as_it_is(head: Head) -> nn.Module:
+    return head
+
+
+def _plain(model: TwelveModel, fuse: Fuse) -> list[Graph]:
+    return [_text(model), _regions(model), _fuse(model, FuseGraph(model.trunk, fuse))]
+
+
+def _packing(model: TwelveModel, fuse: Fuse) -> list[Graph]:
+    text, regions, pairs = _text(model), _regions(model), _fuse(model, PackedFuseGraph(model.trunk, fuse))
+    width = 3 * model.config.bi_hidden_size
+    packed = {
+        PACKED_TEXT: torch.rand(*pairs.example[TEXT].shape[:2], width),
+        PACKED_REGIONS: torch.rand(*pairs.example[REGIONS].shape[:2], width),
+    }
+    varies = {PACKED_TEXT: pairs.dynamic[TEXT], PACKED_REGIONS: pairs.dynamic[REGIONS]}
+    return [
+        replace(text, module=PackingTextGraph(model.trunk), outputs=(TEXT, PACKED_TEXT)),
+        replace(regions, module=PackingRegionsGraph(model.trunk), outputs=(REGIONS, PACKED_REGIONS)),
+        replace(
+            pairs,
+            inputs=(*pairs.inputs, *packed),
+            example={**pairs.example, **packed},
+            dynamic={**pairs.dynamic, **varies},
+        ),
+    ]
 
 
 def _text(model: TwelveModel) -> Graph:
@@ -114,7 +216,7 @@ def _regions(model: TwelveModel) -> Graph:
     return Graph(REGIONS, RegionsGraph(model.trunk), tuple(example), ("regions",), example, dynamic)
 
 
-def _fuse(model: TwelveModel) -> Graph:
+def _fuse(model: TwelveModel, module: TrunkGraph) -> Graph:
     tokens = token_count(EXAMPLE_PIECES, model.config)
     example = {
         "text": torch.rand(EXAMPLE_ROWS, tokens, model.config.hidden_size),
@@ -124,14 +226,13 @@ def _fuse(model: TwelveModel) -> Graph:
     }
     of_text, of_regions = {0: "rows", 1: "tokens"}, {0: "rows", 1: "regions"}
     dynamic = {"text": of_text, "text_mask": of_text, "regions": of_regions, "region_mask": of_regions}
-    return Graph(FUSE, FuseGraph(model.trunk), tuple(example), ("fused", "region_states"), example, dynamic)
+    return Graph(FUSE, module, tuple(example), ("fused", "region_states"), example, dynamic)
 
 
-def _head(head: nn.Module, config: ModelConfig) -> Graph:
-    assert isinstance(head, Head)
+def _head(head: Head, module: nn.Module, config: ModelConfig) -> Graph:
     raw = {
-        "fused": torch.rand(EXAMPLE_ROWS * PICTURES_OF_A_PAIR, config.bi_hidden_size),
+        "fused": torch.rand(EXAMPLE_ROWS * head.rows_an_item, config.bi_hidden_size),
         "regions": torch.rand(EXAMPLE_ROWS, EXAMPLE_REGIONS, config.v_hidden_size),
     }[head.reads]
     dynamic = {"fused": {0: "items"}, "regions": {0: "items", 1: "regions"}}[head.reads]
-    return Graph(head.name, head, ("states",), ("logits",), {"states": head.arrange(raw)}, {"states": dynamic})
+    return Graph(head.name, module, ("states",), ("logits",), {"states": head.arrange(raw)}, {"states": dynamic})

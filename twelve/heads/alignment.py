@@ -1,4 +1,4 @@
-"""Does this caption describe this picture? One number a pair (12-in-1, section 3.1, caption-based image retrieval).
+"""Does this caption describe this picture? One number a pair (12-in-1, section 3.2, caption-based image retrieval).
 
 Shapes: N rows, one a candidate picture · B fused width.
 """
@@ -6,13 +6,14 @@ Shapes: N rows, one a candidate picture · B fused width.
 from torch import Tensor, nn
 
 from twelve.heads.base import Head
-from twelve.model.config import ModelConfig
+from twelve.model.config import Labels, ModelConfig
 
 
 class AlignmentHead(Head):
-    """One linear layer; trained by softmax over the candidates of a caption."""
+    """One linear layer; the candidates of a caption compete, so each one's score is its share."""
 
     name = "alignment"
+    labels: Labels = "exclusive"
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -21,7 +22,3 @@ class AlignmentHead(Head):
     def forward(self, states: Tensor) -> Tensor:
         """Rate each pair: [N, B] to [N, 1] logits."""
         return self.rate(states)
-
-    def scores(self, logits: Tensor) -> Tensor:
-        """Give each of the [N] candidates of one caption its share; they sum to 1."""
-        return logits.softmax(dim=0)

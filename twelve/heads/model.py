@@ -1,5 +1,6 @@
 """Trunk and heads in one module: what is trained, saved and exported."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -7,23 +8,35 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from twelve.errors import ConfigInvalid
+from twelve.errors import BundleMissing, ConfigInvalid
 from twelve.heads import HEADS
+from twelve.heads.pretraining import PretrainingHeads
+from twelve.hub import HubVerbs
 from twelve.model.config import ModelConfig
 from twelve.model.trunk import Trunk
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+PRETRAINING_FILE = "pretraining.safetensors"
+"""Weights of the pre-training heads, where a folder keeps them; whoever serves it never opens this file."""
 
 
-class TwelveModel(nn.Module):
-    """The multi-task model: one trunk, six heads."""
+class TwelveModel(nn.Module, HubVerbs):
+    """The multi-task model: one trunk, six heads, and the pre-training heads where they were asked for."""
+
+    own_files = (CONFIG_FILE, WEIGHTS_FILE, PRETRAINING_FILE)
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.trunk = Trunk(config)
         self.heads = nn.ModuleDict({name: build(config) for name, build in HEADS.items()})
+        self.pretraining: PretrainingHeads | None = None
+
+    def add_pretraining(self) -> PretrainingHeads:
+        """Build new pre-training heads; without this call a model neither has nor computes them."""
+        self.pretraining = PretrainingHeads(self.config)
+        return self.pretraining
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -33,33 +46,84 @@ class TwelveModel(nn.Module):
             folder: Holds `config.json` and `model.safetensors`.
 
         Returns:
-            The model, in evaluation mode.
+            The model, in evaluation mode and without pre-training heads.
 
         Raises:
+            BundleMissing: There are no weights.
             ConfigInvalid: A tensor is missing, unexpected or of another shape; names it.
         """
         with torch.device("meta"):
             model = cls(ModelConfig.load(folder / CONFIG_FILE))
-        tensors = {name: tensor.float() for name, tensor in load_file(folder / WEIGHTS_FILE).items()}
-        _refuse_misfits(model, tensors)
-        model.load_state_dict(tensors, assign=True)
+        _fill(model, folder / WEIGHTS_FILE)
         return model.eval()
 
+    def load_pretraining(self, folder: Path) -> PretrainingHeads:
+        """Add the pre-training heads that were saved beside a model.
+
+        Args:
+            folder: Holds `pretraining.safetensors`.
+
+        Returns:
+            The heads, in evaluation mode.
+
+        Raises:
+            BundleMissing: The folder keeps none.
+            ConfigInvalid: As for `load`.
+        """
+        with torch.device("meta"):
+            heads = PretrainingHeads(self.config)
+        _fill(heads, folder / PRETRAINING_FILE)
+        self.pretraining = heads.eval()
+        return self.pretraining
+
     def save(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
-        """Write configuration and weights, the weights as `dtype`."""
+        """Write configuration and weights, the weights as `dtype`; the pre-training heads go into a file of their own.
+
+        Args:
+            folder: Made where it is not there.
+            dtype: Of every tensor.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self.config.save(folder / CONFIG_FILE)
-        tensors = {name: tensor.detach().to(dtype).contiguous() for name, tensor in self.state_dict().items()}
-        save_file(tensors, folder / WEIGHTS_FILE)
+        _write(self.serving_state(), folder / WEIGHTS_FILE, dtype)
+        if self.pretraining is not None:
+            _write(self.pretraining.state_dict(), folder / PRETRAINING_FILE, dtype)
+
+    def is_as_stored(self, folder: Path) -> bool:
+        """Say whether configuration and weights are those of a folder, whatever type it stores them as."""
+        stored = type(self).load(folder)
+        if self.pretraining is not None:
+            if not (folder / PRETRAINING_FILE).is_file():
+                return False
+            stored.load_pretraining(folder)
+        own, kept = self.state_dict(), stored.state_dict()
+        return self.config == stored.config and all(
+            torch.equal(kept[name], tensor.float().cpu()) for name, tensor in own.items()
+        )
+
+    def serving_state(self) -> dict[str, torch.Tensor]:
+        """Give the tensors that answer tasks, those of trunk and heads, by name."""
+        parts = {"trunk": self.trunk, "heads": self.heads}
+        return {f"{part}.{name}": value for part, owner in parts.items() for name, value in owner.state_dict().items()}
 
 
-def _refuse_misfits(model: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+def _write(tensors: Mapping[str, torch.Tensor], path: Path, dtype: torch.dtype) -> None:
+    save_file({name: tensor.detach().to(dtype).contiguous() for name, tensor in tensors.items()}, path)
+
+
+def _fill(module: nn.Module, path: Path) -> None:
+    if not path.is_file():
+        raise BundleMissing(f"{path} is not there; nobody saved such weights to this folder")
+    tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+    _refuse_misfits(module, tensors, path.name)
+    module.load_state_dict(tensors, assign=True)
+
+
+def _refuse_misfits(module: nn.Module, tensors: Mapping[str, torch.Tensor], file: str) -> None:
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     missing, unexpected = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or unexpected:
-        raise ConfigInvalid(f"{WEIGHTS_FILE}: missing tensors {missing[:5]}, unexpected tensors {unexpected[:5]}")
+        raise ConfigInvalid(f"{file}: missing tensors {missing[:5]}, unexpected tensors {unexpected[:5]}")
     for name, shape in expected.items():
         if tuple(tensors[name].shape) != shape:
-            raise ConfigInvalid(
-                f"{WEIGHTS_FILE}: {name} has shape {tuple(tensors[name].shape)}, config.json asks {shape}"
-            )
+            raise ConfigInvalid(f"{file}: {name} has shape {tuple(tensors[name].shape)}, config.json asks {shape}")

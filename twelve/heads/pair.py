@@ -1,6 +1,6 @@
 """Is the statement true of this pair of pictures?
 
-Source: 12-in-1, section 3.1, NLVR2.
+Source: 12-in-1, section 3.2, NLVR2.
 
 Shapes: N rows, two an item · M items · B fused width.
 """
@@ -22,11 +22,13 @@ class PairHead(Head):
     """
 
     name = "pair"
+    rows_an_item = PICTURES_OF_A_PAIR
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         joined = PICTURES_OF_A_PAIR * config.bi_hidden_size
         self.classify = mlp(joined, joined, 2, eps=config.layer_norm_eps)
+        self.labels = config.head_switches.pair_labels
 
     def arrange(self, states: Tensor) -> Tensor:
         """Join the two rows of each item: [2M, B] to [M, 2B]."""
@@ -35,7 +37,3 @@ class PairHead(Head):
     def forward(self, states: Tensor) -> Tensor:
         """Rate false and true: [M, 2B] to [M, 2] logits."""
         return self.classify(states)
-
-    def scores(self, logits: Tensor) -> Tensor:
-        """Give the [2] probabilities of false and true; they sum to 1."""
-        return logits.softmax(dim=0)

@@ -55,6 +55,14 @@ def dropout_of(probability: float) -> nn.Module:
     return nn.Dropout(probability) if probability else nn.Identity()
 
 
+class Projected(NamedTuple):
+    """What attention reads of a stream: queries, keys and values, each [N, H, L, E]."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+
+
 class QueryKeyValue(nn.Module):
     """The three projections of one stream, split into heads."""
 
@@ -65,24 +73,34 @@ class QueryKeyValue(nn.Module):
         self.key = nn.Linear(width, inner)
         self.value = nn.Linear(width, inner)
 
-    def forward(self, states: Tensor, gates: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        self, states: Tensor, gates: tuple[Tensor, Tensor] | None = None, *, asking: Tensor | None = None
+    ) -> Projected:
         """Project.
 
         Args:
             states: [N, L, width].
             gates: [N, 1, inner] factors on queries and on keys, or None.
+            asking: [N, Q, width] states that query in place of all L.
 
         Returns:
-            Query, key and value, each [N, H, L, E].
+            Query, key and value, each [N, H, L, E]; the query [N, H, Q, E] where only some ask.
         """
-        query, key = self.query(states), self.key(states)
+        query, key = self.query(states if asking is None else asking), self.key(states)
         if gates is not None:
             query, key = query * gates[0], key * gates[1]
-        return (
-            split_heads(query, self.heads),
-            split_heads(key, self.heads),
-            split_heads(self.value(states), self.heads),
-        )
+        return self._split(query, key, self.value(states))
+
+    def pack(self, states: Tensor) -> Tensor:
+        """Project, and lay query, key and value side by side: [N, L, width] to [N, L, 3*H*E]."""
+        return torch.cat([self.query(states), self.key(states), self.value(states)], dim=-1)
+
+    def unpack(self, packed: Tensor) -> Projected:
+        """Take apart what `pack` laid side by side."""
+        return self._split(*packed.chunk(3, dim=-1))
+
+    def _split(self, query: Tensor, key: Tensor, value: Tensor) -> Projected:
+        return Projected(*(split_heads(states, self.heads) for states in (query, key, value)))
 
 
 class SelfAttention(nn.Module):
@@ -115,6 +133,31 @@ class SelfAttention(nn.Module):
             gates = (1 + torch.sigmoid(self.query_gate(text))[:, None], 1 + torch.sigmoid(self.key_gate(text))[:, None])
         query, key, value = self.project(states, gates)
         return attend(query, key, value, mask, self.dropout)
+
+    def first(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Attend from the first position alone, ungated: [N, L, width] and [N, L] to [N, 1, width] contexts."""
+        query, key, value = self.project(states, asking=states[:, :1])
+        return attend(query, key, value, mask, self.dropout).context
+
+    def first_of_many(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Give what `first` gives, without a key or a value of any position: for streams of many.
+
+        One query q needs neither keys K x nor values V x: q . K x is (q K) . x, and the weighted mean of V x is V times
+        that of x. The bias of the keys adds the same to every score, which a softmax does not see.
+        """
+        by_head = (self.project.heads, -1, states.shape[-1])
+        query = self.project.query(states[:, 0]).unflatten(-1, (self.project.heads, -1))  # [N, H, E]
+        wanted = _each_head(query, self.project.key.weight.view(by_head))  # [N, H, width]
+        scores = wanted @ states.transpose(1, 2) / math.sqrt(query.shape[-1])  # [N, H, L]
+        weights = self.dropout(scores.masked_fill(~mask[:, None], float("-inf")).softmax(dim=-1))
+        means = weights @ states  # [N, H, width]
+        values = _each_head(means, self.project.value.weight.view(by_head).transpose(1, 2))  # [N, H, E]
+        return (values.flatten(1) + self.project.value.bias)[:, None]
+
+
+def _each_head(states: Tensor, matrices: Tensor) -> Tensor:
+    """Multiply each head's [N, H, a] states by its own matrix of [H, a, b]: [N, H, b]."""
+    return (states.transpose(0, 1) @ matrices).transpose(0, 1)
 
 
 class CoAttended(NamedTuple):
@@ -150,8 +193,10 @@ class CoAttention(nn.Module):
         Returns:
             Contexts for both streams and both maps of weights.
         """
-        image_query, image_key, image_value = self.image(regions)
-        text_query, text_key, text_value = self.text(text)
-        for_text = attend(text_query, image_key, image_value, region_mask, self.image_dropout)
-        for_regions = attend(image_query, text_key, text_value, text_mask, self.text_dropout)
+        return self.meet(self.image(regions), region_mask, self.text(text), text_mask)
+
+    def meet(self, image: Projected, region_mask: Tensor, text: Projected, text_mask: Tensor) -> CoAttended:
+        """Attend both ways, with both streams projected already."""
+        for_text = attend(text.query, image.key, image.value, region_mask, self.image_dropout)
+        for_regions = attend(image.query, text.key, text.value, text_mask, self.text_dropout)
         return CoAttended(for_regions.context, for_text.context, for_regions.weights, for_text.weights)

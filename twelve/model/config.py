@@ -15,7 +15,34 @@ from twelve.errors import ConfigInvalid
 
 Activation = Literal["gelu", "relu", "swish"]
 Fusion = Literal["mul", "sum"]
+Classifier = Literal["two-layer", "linear"]
+Labels = Literal["exclusive", "independent"]
+"""Whether one of a head's outputs is right (softmax), or each on its own is right or wrong (sigmoid)."""
+
 HeadPreset = Literal["paper", "released"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadSwitches:
+    """Where the released code's heads are not the paper's, one switch a difference (docs/fidelity.md, 1 to 3).
+
+    Attributes:
+        entailment_classifier: Form of the head of SNLI-VE.
+        entailment_labels: How its three labels are trained, and so what its scores mean.
+        pair_labels: Likewise for the two verdicts of NLVR2.
+    """
+
+    entailment_classifier: Classifier
+    entailment_labels: Labels
+    pair_labels: Labels
+
+
+HEAD_PRESETS: Mapping[HeadPreset, HeadSwitches] = {
+    "paper": HeadSwitches(entailment_classifier="two-layer", entailment_labels="exclusive", pair_labels="exclusive"),
+    "released": HeadSwitches(
+        entailment_classifier="linear", entailment_labels="independent", pair_labels="independent"
+    ),
+}
 
 IGNORED_KEYS = frozenset(
     {
@@ -27,6 +54,8 @@ IGNORED_KEYS = frozenset(
         "fixed_v_layer",
         "in_batch_pairs",
         "model",
+        "num_negative",
+        "objective",
         "pooling_method",
         "v_initializer_range",
         "visual_target",
@@ -59,7 +88,7 @@ class ModelConfig:
         v_target_size: Classes of the masked-region pre-training head.
         bi_hidden_size: B, width of co-attention and of the pooled states.
         bi_num_attention_heads: Of co-attention.
-        v_biattention_id: Visual layers that co-attention stands before, ascending.
+        v_biattention_id: Visual layers that co-attention stands before, in order; their number = after the last.
         t_biattention_id: Text layers likewise, one for each of the visual ones.
         fusion_method: How the pooled states join: element-wise product or sum.
         with_coattention: False leaves the co-attention layers out.
@@ -74,7 +103,7 @@ class ModelConfig:
         layer_norm_eps: Inside the root.
         vqa_labels: Answers of the head of VQAv2 and Visual Genome QA.
         gqa_labels: Answers of the head of GQA.
-        heads: Which form the head of SNLI-VE takes: the paper's or the released code's.
+        heads: The paper's heads, the released code's, or each switch on its own.
     """
 
     vocab_size: int = 30522
@@ -110,7 +139,7 @@ class ModelConfig:
     layer_norm_eps: float = 1e-12
     vqa_labels: int = 3129
     gqa_labels: int = 1533
-    heads: HeadPreset = "paper"
+    heads: HeadPreset | HeadSwitches = "paper"
 
     def __post_init__(self) -> None:
         """Refuse values of another type and contradictions.
@@ -118,8 +147,8 @@ class ModelConfig:
         Raises:
             ConfigInvalid: Names the field whose value does not fit, or those that contradict each other.
         """
-        for name, adapter in _adapters().items():
-            _fits(adapter, getattr(self, name), name)
+        _check_fields(self)
+        _check_fields(self.head_switches, "heads.")
         _divides(self.num_attention_heads, self.hidden_size, "num_attention_heads", "hidden_size")
         _divides(self.v_num_attention_heads, self.v_hidden_size, "v_num_attention_heads", "v_hidden_size")
         _divides(self.bi_num_attention_heads, self.bi_hidden_size, "bi_num_attention_heads", "bi_hidden_size")
@@ -128,8 +157,13 @@ class ModelConfig:
                 f"v_biattention_id has {len(self.v_biattention_id)} entries, t_biattention_id "
                 f"{len(self.t_biattention_id)}; each co-attention layer needs one of both"
             )
-        _ascending_below(self.v_biattention_id, self.v_num_hidden_layers, "v_biattention_id")
-        _ascending_below(self.t_biattention_id, self.num_hidden_layers, "t_biattention_id")
+        _in_order(self.v_biattention_id, self.v_num_hidden_layers, "v_biattention_id")
+        _in_order(self.t_biattention_id, self.num_hidden_layers, "t_biattention_id")
+
+    @property
+    def head_switches(self) -> HeadSwitches:
+        """Give the switches of the heads, those of the preset where one is named."""
+        return self.heads if isinstance(self.heads, HeadSwitches) else HEAD_PRESETS[self.heads]
 
     @classmethod
     def paper(cls) -> "ModelConfig":
@@ -208,6 +242,8 @@ class ModelConfig:
         chosen: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in known
         }
+        if isinstance(chosen.get("heads"), dict):
+            chosen["heads"] = _switches(chosen["heads"])
         return cls(**chosen)
 
     @classmethod
@@ -224,10 +260,26 @@ class ModelConfig:
         path.write_text(json.dumps(dataclasses.asdict(self), indent=2) + "\n", encoding="utf-8")
 
 
+def _check_fields(values: object, prefix: str = "") -> None:
+    for name, adapter in _adapters()[type(values)].items():
+        _fits(adapter, getattr(values, name), prefix + name)
+
+
 @cache
-def _adapters() -> Mapping[str, TypeAdapter[Any]]:
+def _adapters() -> Mapping[type, Mapping[str, TypeAdapter[Any]]]:
     """Give what checks each field's value against its annotation, one of the words of a `Literal` among them."""
-    return {name: TypeAdapter(hint) for name, hint in get_type_hints(ModelConfig).items()}
+    return {
+        kind: {name: TypeAdapter(hint) for name, hint in get_type_hints(kind).items()}
+        for kind in (ModelConfig, HeadSwitches)
+    }
+
+
+def _switches(values: dict[str, Any]) -> HeadSwitches:
+    try:
+        return HeadSwitches(**values)
+    except TypeError as error:
+        known = [field.name for field in dataclasses.fields(HeadSwitches)]
+        raise ConfigInvalid(f"heads: has switches {sorted(values)}, needs {known}, or 'paper' or 'released'") from error
 
 
 def _fits(adapter: TypeAdapter[Any], value: object, name: str) -> None:
@@ -242,6 +294,6 @@ def _divides(part: int, whole: int, part_name: str, whole_name: str) -> None:
         raise ConfigInvalid(f"{part_name} = {part} does not divide {whole_name} = {whole}")
 
 
-def _ascending_below(ids: tuple[int, ...], layers: int, name: str) -> None:
-    if list(ids) != sorted(set(ids)) or any(not 0 <= layer < layers for layer in ids):
-        raise ConfigInvalid(f"{name} = {list(ids)} must ascend and lie in 0..{layers - 1}")
+def _in_order(ids: tuple[int, ...], layers: int, name: str) -> None:
+    if list(ids) != sorted(ids) or any(not 0 <= layer <= layers for layer in ids):
+        raise ConfigInvalid(f"{name} = {list(ids)} must not descend and must lie in 0..{layers}")

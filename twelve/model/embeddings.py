@@ -6,6 +6,7 @@ Shapes: N rows · L word pieces · T tokens (L, and 1 where there is a task toke
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from twelve.boxes import LOCATION_WIDTH
 from twelve.model.attention import dropout_of
@@ -55,6 +56,19 @@ class TextEmbedding(nn.Module):
             task = self.tasks(task_tokens)[:, None]  # [N, 1, D]
             states = torch.cat([states[:, :1], task, states[:, 1:]], dim=1)  # [N, L+1, D]
         return self.dropout(self.norm(states))
+
+    def match(self, states: Tensor) -> Tensor:
+        """Compare states with every word of the table, as pre-training does to guess hidden words.
+
+        Args:
+            states: [..., D].
+
+        Returns:
+            [..., words of the table], the inner product with each word as `forward` widens it.
+        """
+        if isinstance(self.widen, nn.Linear):
+            states = states @ self.widen.weight  # [..., table width]
+        return functional.linear(states, self.words.weight)
 
 
 class RegionEmbedding(nn.Module):

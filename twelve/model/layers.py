@@ -10,7 +10,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-from twelve.model.attention import CoAttention, SelfAttention, dropout_of
+from twelve.model.attention import CoAttended, CoAttention, SelfAttention, dropout_of
 from twelve.model.config import ModelConfig
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -76,7 +76,18 @@ class Layer(nn.Module):
             New states and attention weights.
         """
         attended = self.attention(states, mask, text)
-        return Layered(self.feed_forward(self.output(attended.context, states)), attended.weights)
+        return Layered(self._transform(attended.context, states), attended.weights)
+
+    def first(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Give the new state of the first position alone: [N, L, width] and [N, L] to [N, 1, width]."""
+        return self._transform(self.attention.first(states, mask), states[:, :1])
+
+    def first_of_many(self, states: Tensor, mask: Tensor) -> Tensor:
+        """Give what `first` gives, cheaper where positions are many."""
+        return self._transform(self.attention.first_of_many(states, mask), states[:, :1])
+
+    def _transform(self, context: Tensor, states: Tensor) -> Tensor:
+        return self.feed_forward(self.output(context, states))
 
 
 class CoLayered(NamedTuple):
@@ -113,7 +124,27 @@ class CoLayer(nn.Module):
 
     def forward(self, regions: Tensor, region_mask: Tensor, text: Tensor, text_mask: Tensor) -> CoLayered:
         """Let the streams meet: [N, R, V] and [N, T, D] in, the same out."""
-        met = self.attention(regions, region_mask, text, text_mask)
+        return self._transform(regions, text, self.attention(regions, region_mask, text, text_mask))
+
+    def meet(
+        self, regions: Tensor, region_mask: Tensor, text: Tensor, text_mask: Tensor, packed: tuple[Tensor, Tensor]
+    ) -> CoLayered:
+        """Let the streams meet whose queries, keys and values were computed before.
+
+        Args:
+            regions: [N, R, V].
+            region_mask: [N, R].
+            text: [N, T, D].
+            text_mask: [N, T].
+            packed: [N, R, 3*B] of the regions and [N, T, 3*B] of the text, as `QueryKeyValue.pack` gives them.
+
+        Returns:
+            What `forward` gives.
+        """
+        image, words = self.attention.image.unpack(packed[0]), self.attention.text.unpack(packed[1])
+        return self._transform(regions, text, self.attention.meet(image, region_mask, words, text_mask))
+
+    def _transform(self, regions: Tensor, text: Tensor, met: CoAttended) -> CoLayered:
         return CoLayered(
             self.image_feed_forward(self.image_output(met.regions, regions)),
             self.text_feed_forward(self.text_output(met.text, text)),

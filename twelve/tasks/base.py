@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
+from twelve.model.config import Labels
 from twelve.regions.extractor import RegionSet
 from twelve.schema import AnyImage, Candidate, TaskRequest
 
@@ -136,8 +137,17 @@ class Task(ABC, Generic[Request, Record]):
         """Write a right answer as [A] numbers beside the request's own choices."""
 
     @abstractmethod
-    def loss(self, choices: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-        """Give the mean loss of a batch's [A] logits; A may differ between items."""
+    def loss(self, choices: Sequence[Tensor], targets: Sequence[Tensor], labels: Labels) -> Tensor:
+        """Give the mean loss of a batch.
+
+        Args:
+            choices: [A] logits of each item; A may differ between items.
+            targets: [A] each.
+            labels: How the head that answers is trained; most kinds know but one way.
+
+        Returns:
+            A scalar.
+        """
 
     @abstractmethod
     def metric(self, answer: Any, target: Any) -> float:

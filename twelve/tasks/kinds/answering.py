@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from twelve.model.config import Labels
 from twelve.schema import Image, StoredImage, TaskRequest, Text
 from twelve.tasks.base import BEST, Decoded, Draw, Labelled, Prompt, Seen, Task, ranked
 from twelve.tasks.kinds.losses import independent
@@ -50,8 +51,9 @@ class Answering(Task[QuestionRequest, AnsweredQuestion]):
                 values[place] = score
         return values
 
-    def loss(self, choices: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    def loss(self, choices: Sequence[Tensor], targets: Sequence[Tensor], labels: Labels) -> Tensor:
         """Train each answer on its own."""
+        del labels
         return independent(choices, targets)
 
     def metric(self, answer: Any, target: Sequence[str]) -> float:

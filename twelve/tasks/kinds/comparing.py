@@ -8,9 +8,10 @@ from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from twelve.heads.pair import FALSE, PICTURES_OF_A_PAIR, TRUE
+from twelve.model.config import Labels
 from twelve.schema import Image, StoredImage, TaskRequest, Text
 from twelve.tasks.base import Decoded, Draw, Labelled, Prompt, Seen, Task, ranked
-from twelve.tasks.kinds.losses import exclusive, one_hot
+from twelve.tasks.kinds.losses import VERDICTS, one_hot
 from twelve.tasks.records import ComparedImages
 
 
@@ -64,9 +65,9 @@ class Comparing(Task[PairRequest, ComparedImages]):
         del seen
         return one_hot(TRUE if target else FALSE, 2)
 
-    def loss(self, choices: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-        """Let true and false compete, as the paper says; the released code trains two sigmoids."""
-        return exclusive(choices, targets)
+    def loss(self, choices: Sequence[Tensor], targets: Sequence[Tensor], labels: Labels) -> Tensor:
+        """Let true and false compete, as in the paper, or train two sigmoids, as the released code does."""
+        return VERDICTS[labels](choices, targets)
 
     def metric(self, answer: Any, target: bool) -> float:
         """Rate 1 for the right verdict."""

@@ -6,9 +6,10 @@ from typing import Any
 from torch import Tensor
 
 from twelve.heads.entailment import LABELS
+from twelve.model.config import Labels
 from twelve.schema import Image, StoredImage, TaskRequest, Text
 from twelve.tasks.base import Decoded, Draw, Labelled, Prompt, Seen, Task, ranked
-from twelve.tasks.kinds.losses import exclusive, one_hot
+from twelve.tasks.kinds.losses import VERDICTS, one_hot
 from twelve.tasks.records import EntailedStatement
 
 
@@ -49,9 +50,9 @@ class Entailing(Task[StatementRequest, EntailedStatement]):
         del seen
         return one_hot(LABELS.index(target), len(LABELS))
 
-    def loss(self, choices: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
-        """Let the labels compete, as the paper says; the released code trains three sigmoids."""
-        return exclusive(choices, targets)
+    def loss(self, choices: Sequence[Tensor], targets: Sequence[Tensor], labels: Labels) -> Tensor:
+        """Let the labels compete, as in the paper, or train three sigmoids, as the released code does."""
+        return VERDICTS[labels](choices, targets)
 
     def metric(self, answer: Any, target: str) -> float:
         """Rate 1 for the right label."""

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
+from twelve.model.config import Labels
 from twelve.schema import TaskRequest
 from twelve.tasks.base import Decoded, Seen, Task, ranked
 from twelve.tasks.kinds.losses import independent, one_hot
@@ -36,8 +37,9 @@ class Pointing(Task[Request, Record]):
         """Mark the right box."""
         return one_hot(target, len(seen.candidates))
 
-    def loss(self, choices: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    def loss(self, choices: Sequence[Tensor], targets: Sequence[Tensor], labels: Labels) -> Tensor:
         """Train each box on its own."""
+        del labels
         return independent(choices, targets)
 
     def metric(self, answer: Any, target: int) -> float:

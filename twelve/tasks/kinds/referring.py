@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from twelve.boxes import overlaps
+from twelve.model.config import Labels
 from twelve.schema import Image, StoredImage, TaskRequest, Text
 from twelve.tasks.base import BEST, Decoded, Draw, Labelled, Prompt, Seen, Task, ranked
 from twelve.tasks.kinds.losses import independent
@@ -62,8 +63,9 @@ class Referring(Task[ExpressionRequest, ReferredBox]):
         shared = overlaps(seen.regions[0].boxes_px, torch.tensor([target]))[:, 0]  # [R]
         return torch.where(shared >= RIGHT_OVERLAP, shared, torch.zeros_like(shared))
 
-    def loss(self, choices: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    def loss(self, choices: Sequence[Tensor], targets: Sequence[Tensor], labels: Labels) -> Tensor:
         """Train each region on its own."""
+        del labels
         return independent(choices, targets)
 
     def metric(self, answer: Any, target: BoxXYXY) -> float:

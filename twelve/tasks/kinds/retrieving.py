@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import FailFast, Field
 from torch import Tensor
 
+from twelve.model.config import Labels
 from twelve.schema import Image, StoredImage, TaskRequest, Text
 from twelve.tasks.base import Decoded, Draw, Labelled, Prompt, Seen, Task, ranked
 from twelve.tasks.kinds.losses import exclusive, one_hot
@@ -16,7 +17,7 @@ FEWEST, MOST = 2, 32
 """Pictures of one request."""
 
 WAYS = 4
-"""Pictures of a training or test item (12-in-1, section 3.1: 4-way multiple choice)."""
+"""Pictures of a training or test item (12-in-1, section 3.2: 4-way multiple choice)."""
 
 
 class CaptionRequest(TaskRequest):
@@ -63,8 +64,9 @@ class Retrieving(Task[CaptionRequest, CaptionedImage]):
         """Mark the right picture."""
         return one_hot(target, len(seen.regions))
 
-    def loss(self, choices: Sequence[Tensor], targets: Sequence[Tensor]) -> Tensor:
+    def loss(self, choices: Sequence[Tensor], targets: Sequence[Tensor], labels: Labels) -> Tensor:
         """Let the pictures compete."""
+        del labels
         return exclusive(choices, targets)
 
     def metric(self, answer: Any, target: int) -> float:

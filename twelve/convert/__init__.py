@@ -1,0 +1,1 @@
+"""Published and foreign weights to bundles; nothing that serves may import it."""

@@ -1,0 +1,120 @@
+"""Files that torch wrote, read as plain tensors: the zip format of today and the legacy one of the published files.
+
+Nothing in a file is run: torch's restricted unpickler makes tensors and containers, and refuses whatever else is asked.
+"""
+
+import pickle
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from twelve.errors import WeightsInvalid
+
+ZIP = b"PK\x03\x04"
+PARALLEL = "module."
+"""What `DataParallel` puts before each name."""
+
+OLD_LEAVES: Mapping[str, str] = {"gamma": "weight", "beta": "bias"}
+"""What LayerNorm's parameters were called before PyTorch had a LayerNorm."""
+
+TRAINING_STATE = "model_state_dict"
+"""Where the published trainer keeps the weights in a file to resume from."""
+
+ASKED_FOR = re.compile(r"GLOBAL (\S+)")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds.
+
+    Attributes:
+        form: "zip" or "legacy".
+        tensors: By name, in the file's order, without "module." and under today's names of LayerNorm.
+    """
+
+    form: str
+    tensors: dict[str, Tensor]
+
+
+def read(path: Path) -> Checkpoint:
+    """Read a state dict.
+
+    Args:
+        path: Of the file. A legacy one is read whole; the zip format is mapped, and stays on the disk until touched.
+
+    Returns:
+        Its tensors.
+
+    Raises:
+        WeightsInvalid: There is no such file, it is broken, or it holds anything but floating-point tensors by name.
+    """
+    form = _form(path)
+    state = _load(path, mmap=form == "zip")
+    if not isinstance(state, dict):
+        raise WeightsInvalid(f"{path}: holds a {type(state).__name__}, expected a dict of tensors by name")
+    if TRAINING_STATE in state:
+        raise WeightsInvalid(
+            f"{path}: is a file to resume a training from; save its {TRAINING_STATE!r} on its own and import that"
+        )
+    for name, value in state.items():
+        _refuse_no_weights(path, name, value)
+    return Checkpoint(form, todays_names(path, state))
+
+
+def _form(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return "zip" if stream.read(len(ZIP)) == ZIP else "legacy"
+    except FileNotFoundError as error:
+        raise WeightsInvalid(f"{path}: there is no such file; check the path") from error
+
+
+def _load(path: Path, *, mmap: bool) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    except pickle.UnpicklingError as error:
+        asked = ASKED_FOR.search(str(error))
+        reason = f"it asks for {asked[1]}, expected nothing but tensors" if asked else "it is no file that torch wrote"
+        raise WeightsInvalid(f"{path}: cannot be read: {reason}; nothing of it was run") from error
+    except OSError:
+        raise
+    except Exception as error:  # torch raises whatever its readers do: RuntimeError, EOFError, KeyError, AssertionError
+        raise WeightsInvalid(f"{path}: cannot be read: {_first_line(error)}; copy or download it again") from error
+
+
+def _first_line(error: Exception) -> str:
+    """Give the first line of what a library says; torch adds advice that does not fit here."""
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".;, ")
+
+
+def _refuse_no_weights(path: Path, name: object, value: object) -> None:
+    if not isinstance(name, str):
+        raise WeightsInvalid(f"{path}: has an entry under {name!r}, expected names")
+    if not isinstance(value, Tensor):
+        raise WeightsInvalid(f"{path}: {name} is a {type(value).__name__}, expected a tensor")
+    if not value.is_floating_point() or value.layout != torch.strided:
+        raise WeightsInvalid(f"{path}: {name} is a tensor of {value.dtype}, expected dense floating-point numbers")
+
+
+def todays_names(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Give tensors the names that they would be saved under today, by one process.
+
+    Raises:
+        WeightsInvalid: Two of them are one parameter then.
+    """
+    origins: dict[str, str] = {}
+    for name in state:
+        today = _today(name)
+        if today in origins:
+            raise WeightsInvalid(f"{path}: has both {origins[today]} and {name}, which are one parameter")
+        origins[today] = name
+    return {today: state[name] for today, name in origins.items()}
+
+
+def _today(name: str) -> str:
+    owner, dot, leaf = name.removeprefix(PARALLEL).rpartition(".")
+    return f"{owner}{dot}{OLD_LEAVES.get(leaf, leaf)}"
