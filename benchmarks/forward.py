@@ -50,7 +50,7 @@ SIZES: Mapping[str, Callable[[], ModelConfig]] = {
     "small": lambda: ModelConfig.small(vqa_labels=99, gqa_labels=81),
     "tiny": ModelConfig.tiny,
 }
-VOCABULARY = Path(__file__).parents[1] / "training/assets/vocab.txt"
+VOCABULARY = Path(__file__).parents[1] / "twelve/convert/vocab.txt"
 CASES = (("vqa-v2", 1), ("coco-retrieval", 8), ("refcoco", 1), ("nlvr2", 2), ("snli-ve", 1))
 """Tasks and pictures of a request; verification has two kinds."""
 

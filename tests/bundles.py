@@ -16,7 +16,7 @@ from twelve.regions.config import DetectorConfig
 from twelve.regions.detector import Detector
 from twelve.tasks import TASKS
 
-REAL_VOCABULARY = Path(__file__).parents[1] / "training/assets/vocab.txt"  # wherever the tests run
+REAL_VOCABULARY = Path(__file__).parents[1] / "twelve/convert/vocab.txt"  # wherever the tests run
 ANSWERS = {"vqa": ["yes", "no", "red", "blue", "car", "dog", "2"], "gqa": ["yes", "no", "red", "left", "dog"]}
 FEATURE_WIDTH = 8
 

@@ -57,7 +57,7 @@ class Model:
 
     preset: str = "small"
     minimum_answer_count: int = 9
-    vocabulary: Path = Path("training/assets/vocab.txt")
+    vocabulary: Path = Path("twelve/convert/vocab.txt")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -252,10 +252,6 @@ def test_numbers_too_large_for_halves_are_refused_by_key(
     assert run("import-checkpoint", path, *arguments, "--dtype", "bfloat16")[0] == 0
 
 
-def test_the_vocabulary_of_an_installed_library_is_berts() -> None:
-    assert BERT_VOCABULARY.read_bytes() == (ROOT / "training/assets/vocab.txt").read_bytes()
-
-
 def test_an_installed_library_brings_its_vocabulary_and_its_table() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["twelve"]
     brought = {path for pattern in settings for path in (ROOT / "twelve").glob(pattern)}

@@ -13,7 +13,7 @@ from twelve.text import PAD, TextEncoder
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "data" / "golden"
 FILES = sorted(path.name for path in GOLDEN.glob("golden_tokenizer*.json"))
-BERT = ROOT / "training" / "assets" / "vocab.txt"
+BERT = ROOT / "twelve" / "convert" / "vocab.txt"
 VOCABULARIES = {"bert_base_uncased_vocab.txt": BERT}
 SPECIAL = re.compile(r"(\[CLS\]|\[SEP\]|\[MASK\]|\[PAD\]|\[UNK\])")  # the published tokenizer obeys them in any text
 
