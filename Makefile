@@ -43,7 +43,7 @@ types: $(READY)
 	@$(BIN)/mypy
 
 contracts: $(READY)
-	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/lint-imports --no-cache --no-logo
 
 docs: $(READY)
 	@$(BIN)/ruff check --quiet --preview --select DOC102,DOC403 .
