@@ -86,6 +86,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(run, folder,
         os.kill(os.getpid(), signal.SIGINT)
         return extract(self, picture)
 
+    before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(ColorExtractor, "extract", interrupted)
     stopped = run("add", tmp_path / "index", folder)
     monkeypatch.setattr(ColorExtractor, "extract", extract)
@@ -96,7 +97,7 @@ def test_ctrl_c_keeps_what_is_finished_and_the_same_command_goes_on(run, folder,
     assert stopped.stdout.splitlines()[-1] == "done=1 duplicate=0 rejected=0"
     assert resumed.exit_code == 0
     assert resumed.stdout.splitlines()[-1] == "done=3 duplicate=0 rejected=0"
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_search_prints_score_and_path_best_first(run, folder, tmp_path):
