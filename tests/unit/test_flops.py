@@ -24,7 +24,8 @@ GIGA = 1e9
 CLOSE = 0.01
 CAPTION = Size(tokens=14, regions=101)
 PICTURES = TASKS["coco-retrieval"].pictures_in_example
-PACKING = Savings(first_meeting_once=True)
+PROJECTING = Savings(regions_unprojected=False)
+PACKING = Savings(first_meeting_once=True, regions_unprojected=False)
 
 LIGHT = {
     *("_softmax", "gelu", "native_layer_norm", "relu", "sigmoid", "silu"),
@@ -48,8 +49,8 @@ def tiny() -> TwelveModel:
 
 
 @cache
-def of(task: str, savings: Savings = Savings()) -> Cost:  # noqa: B008  # frozen
-    return cost(paper(), TASKS[task], CAPTION, savings)
+def of(task: str, savings: Savings = PROJECTING, size: Size = CAPTION) -> Cost:
+    return cost(paper(), TASKS[task], size, savings)
 
 
 def near(giga: float) -> Any:
@@ -80,7 +81,7 @@ def test_the_published_forward_pads_and_runs_every_head() -> None:
 
 
 def test_a_pair_costs_what_the_layers_multiply() -> None:
-    found = of("coco-retrieval", dataclasses.replace(Savings(), last_layer_where_read=False))
+    found = of("coco-retrieval", dataclasses.replace(PROJECTING, last_layer_where_read=False))
     text, regions, pair = by_hand(CAPTION)
     assert found.text == pytest.approx(text, rel=1e-6)
     assert found.regions == pytest.approx(PICTURES * regions, rel=1e-6)
@@ -101,7 +102,7 @@ def by_hand(size: Size) -> tuple[int, int, int]:
 
 
 def test_where_one_position_is_read_the_last_layers_cost_as_much_less_as_they_multiply_less() -> None:
-    everywhere = dataclasses.replace(Savings(), last_layer_where_read=False)
+    everywhere = dataclasses.replace(PROJECTING, last_layer_where_read=False)
     T, R = CAPTION
     text = (T - 1) * (2 * 768 * 768 + 2 * 768 * 3072 + 2 * T * 768)  # query, output, feed-forward; scores and means
     image = (R - 1) * (2 * 1024 * 1024 + 2 * 1024 * 1024)  # the same
@@ -109,6 +110,32 @@ def test_where_one_position_is_read_the_last_layers_cost_as_much_less_as_they_mu
     attended = R * 2 * 1024 * R - R * 2 * 1024 * 8  # one query, but each of 8 heads sees the whole width
     saved = of("vqa-v2", everywhere).fuse - of("vqa-v2").fuse
     assert saved == 2 * (text + image + projected + attended)
+
+
+def test_tokens_that_are_projected_in_the_regions_place_cost_what_they_multiply() -> None:
+    T, R = CAPTION
+    regions = 3 * R * 1024 * 1024  # a query, a key and a value each
+    tokens = 3 * T * 1024 * 1024
+    seen_whole = 3 * T * R * (8 - 1) * 1024  # each of 8 heads sees the whole width: both scores, and the means
+    bias = T * 1024
+    saved = of("vqa-v2").fuse - of("vqa-v2", Savings()).fuse
+    assert saved == 2 * 6 * (regions - tokens - seen_whole - bias)
+
+
+def test_by_default_a_retrieval_pair_costs_a_sixth_less_than_was_worked_out() -> None:
+    found = of("coco-retrieval", Savings())
+    assert (found.fuse + found.heads) / PICTURES == near(13.72)
+
+
+def test_tokens_in_the_regions_place_do_not_pay_where_they_are_more() -> None:
+    assert of("vqa-v2", Savings(), Size(60, 37)).fuse > of("vqa-v2", PROJECTING, Size(60, 37)).fuse
+    assert of("vqa-v2", Savings(), Size(28, 37)).fuse < of("vqa-v2", PROJECTING, Size(28, 37)).fuse
+    assert of("vqa-v2", Savings(), Size(55, 101)).fuse < of("vqa-v2", PROJECTING, Size(55, 101)).fuse
+
+
+def test_a_model_of_narrow_heads_projects_its_regions() -> None:
+    small = weightless(ModelConfig.small(vqa_labels=9, gqa_labels=9))
+    assert cost(small, TASKS["vqa-v2"], CAPTION) == cost(small, TASKS["vqa-v2"], CAPTION, PROJECTING)
 
 
 def test_the_grounding_head_runs_the_last_layer_of_the_regions_itself() -> None:

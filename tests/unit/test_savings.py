@@ -15,6 +15,7 @@ from twelve.engines.flops import counted
 from twelve.engines.graphs import FUSE, PACKED_REGIONS, PACKED_TEXT, REGIONS, TEXT, graphs
 from twelve.engines.savings import NO_SAVINGS, Savings
 from twelve.heads.model import TwelveModel
+from twelve.model.attention import CoAttention
 from twelve.model.config import ModelConfig
 
 CLOSE = 1e-5  # of the largest value: fp32 sums in another order
@@ -29,6 +30,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "layers before the first meeting": {"v_biattention_id": (1,), "t_biattention_id": (2,)},
     "no layer after the last meeting": {"v_biattention_id": (0, 2), "t_biattention_id": (1, 3)},
     "layers that never meet": {"with_coattention": False},
+    "wide heads": {"bi_hidden_size": 128, "bi_num_attention_heads": 2},
     "no meeting": {"v_biattention_id": (), "t_biattention_id": ()},
 }
 
@@ -87,13 +89,26 @@ def test_no_saving_changes_a_result(configuration: str, switch: str) -> None:
 
 
 @pytest.mark.parametrize("others", [NO_SAVINGS, Savings(), ALL], ids=["alone", "beside the default", "beside all"])
-@pytest.mark.parametrize("switch", SWITCHES)
+@pytest.mark.parametrize("switch", [name for name in SWITCHES if name != "regions_unprojected"])  # see test_flops
 def test_every_saving_saves(switch: str, others: Savings) -> None:
     def flops(on: bool) -> int:
         engine = Engine.eager(model(), dataclasses.replace(others, **{switch: on}))
         return counted(lambda: logits(engine, rows_per_pass=4))[1]
 
     assert flops(True) < flops(False)
+
+
+@pytest.mark.parametrize(("tokens", "regions"), [(1, 1), (1, 9), (9, 1), (5, 12)])
+@pytest.mark.parametrize("heads", [1, 3])
+def test_tokens_projected_in_the_regions_place_attend_alike(tokens: int, regions: int, heads: int) -> None:
+    torch.manual_seed(tokens)
+    layer = CoAttention(image_width=7, text_width=5, inner=6, heads=heads, dropouts=(0.0, 0.0)).double()
+    given = torch.randn(4, regions, 7).double(), torch.rand(4, regions) < 0.7
+    said = torch.randn(4, tokens, 5).double(), torch.rand(4, tokens) < 0.7
+    for _, mask in (given, said):
+        mask[:, 0] = True
+    for one, other in zip(layer.through_text(*given, *said), layer(*given, *said), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
 def test_what_pays_in_a_server_is_on() -> None:

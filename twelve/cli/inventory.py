@@ -38,7 +38,7 @@ NOBODY = "no task"
 BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 COSTS = ("pictures", "GFLOP", "text", "pictures alone", "pairs and head")
 TOKENS, REGIONS = 14, 101
-"""Of an ordinary caption, and of a picture as the published detector sees it."""
+"""Of an ordinary request; see `twelve.engines.savings`, which takes torch to import."""
 
 TokensOption = Annotated[int, typer.Option(min=3, metavar="T", help="Of a request's text, the task token included.")]
 RegionsOption = Annotated[int, typer.Option(min=2, metavar="R", help="Of each picture, the global one included.")]

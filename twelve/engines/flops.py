@@ -14,7 +14,7 @@ from twelve.batch import Text, Visual
 from twelve.boxes import LOCATION_WIDTH
 from twelve.engines.engine import Engine
 from twelve.engines.graphs import token_count
-from twelve.engines.savings import DEFAULT, Savings
+from twelve.engines.savings import DEFAULT, ORDINARY_REGIONS, ORDINARY_TOKENS, Savings
 from twelve.heads.model import TwelveModel
 from twelve.model.config import ModelConfig
 from twelve.schema import StoredImage
@@ -24,15 +24,15 @@ Result = TypeVar("Result")
 
 
 class Size(NamedTuple):
-    """What an ordinary request holds: a caption of COCO, and a picture's regions as the published detector gives them.
+    """What a request holds; an ordinary one by default.
 
     Attributes:
         tokens: Of a text, [CLS], [SEP] and the task token included.
         regions: Of a picture, the global one included.
     """
 
-    tokens: int = 14
-    regions: int = 101
+    tokens: int = ORDINARY_TOKENS
+    regions: int = ORDINARY_REGIONS
 
 
 class Cost(NamedTuple):

@@ -6,21 +6,23 @@ Shapes: N rows · L word pieces · T tokens (task token included) · R regions (
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from twelve.engines.savings import DEFAULT, Savings
+from twelve.engines.savings import DEFAULT, Savings, pays_unprojected
 from twelve.heads.base import Head
 from twelve.heads.model import TwelveModel
 from twelve.model.config import ModelConfig
+from twelve.model.layers import CoLayer
 from twelve.model.trunk import Packed, Read, States, Trunk
 
 TEXT, REGIONS, FUSE = "text", "regions", "fuse"
 PACKED_TEXT, PACKED_REGIONS = "packed_text", "packed_regions"
 
 Fuse = Callable[..., States | Read]
-"""`Trunk.fuse` or `Trunk.fuse_to_read`."""
+"""`Trunk.fuse` or `Trunk.fuse_to_read`, with or without a `meet` of its own."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,9 @@ def graphs(model: TwelveModel, savings: Savings = DEFAULT) -> list[Graph]:
     """
     trunk = model.trunk
     to_read = savings.last_layer_where_read and trunk.finishes
-    fuse = trunk.fuse_to_read if to_read else trunk.fuse
+    through_text = savings.regions_unprojected and pays_unprojected(model.config)
+    meet = CoLayer.through_text if through_text else CoLayer.__call__
+    fuse = partial(trunk.fuse_to_read if to_read else trunk.fuse, meet=meet)
     streams = _packing if savings.first_meeting_once and trunk.packs else _plain
     finishing = {"regions": lambda head: FinishingHead(trunk, head)} if to_read else {}
     heads = [head for head in model.heads.values() if isinstance(head, Head)]

@@ -35,9 +35,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: nn.
     Differs: masked keys get minus infinity, not -10000 added; in fp32 both give a weight of exactly 0.
     """
     scores = query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])  # [N, H, Q, K]
-    scores = scores.masked_fill(~mask[:, None, None, :], float("-inf"))
-    weights = dropout(scores.softmax(dim=-1))
+    weights = dropout(_weights(scores, mask))
     return Attended(merge_heads(weights @ value), weights)
+
+
+def _weights(scores: Tensor, mask: Tensor) -> Tensor:
+    """Share [N, H, Q, K] scores out among the keys that [N, K] lets be attended."""
+    return scores.masked_fill(~mask[:, None, None, :], float("-inf")).softmax(dim=-1)
 
 
 def split_heads(states: Tensor, heads: int) -> Tensor:
@@ -155,6 +159,13 @@ class SelfAttention(nn.Module):
         return (values.flatten(1) + self.project.value.bias)[:, None]
 
 
+def _each_head_of_many(states: Tensor, matrices: Tensor) -> Tensor:
+    """Multiply each head's [N, H, L, a] states by its own matrix of [H, a, b]: [N, H, L, b], one product a head."""
+    rows, _, length, _ = states.shape
+    by_head = states.transpose(0, 1).flatten(1, 2) @ matrices  # [H, N*L, b]
+    return by_head.unflatten(1, (rows, length)).transpose(0, 1)
+
+
 def _each_head(states: Tensor, matrices: Tensor) -> Tensor:
     """Multiply each head's [N, H, a] states by its own matrix of [H, a, b]: [N, H, b]."""
     return (states.transpose(0, 1) @ matrices).transpose(0, 1)
@@ -200,3 +211,36 @@ class CoAttention(nn.Module):
         for_text = attend(text.query, image.key, image.value, region_mask, self.image_dropout)
         for_regions = attend(image.query, text.key, text.value, text_mask, self.text_dropout)
         return CoAttended(for_regions.context, for_text.context, for_regions.weights, for_text.weights)
+
+    def through_text(self, regions: Tensor, region_mask: Tensor, text: Tensor, text_mask: Tensor) -> CoAttended:
+        """Give what `forward` gives without projecting a region: cheaper where they are many more than the tokens.
+
+        A token's query q meets keys K x as (q K) . x; a region's query Q x meets a key k as x . (k Q), and the weighted
+        mean of values V x is V times that of x. So the tokens are multiplied with the regions' matrices. Of the biases,
+        that of the keys adds the same to all scores of a query, which a softmax does not see; that of the queries adds
+        its product with each key; that of the values is added once, as weights sum to 1.
+
+        Args:
+            regions: [N, R, V].
+            region_mask: [N, R].
+            text: [N, T, D].
+            text_mask: [N, T].
+
+        Returns:
+            Contexts for both streams and both maps of weights.
+        """
+        words, heads = self.text(text), self.image.heads
+        keys, queries, values = (
+            layer.weight.unflatten(0, (heads, -1)) for layer in (self.image.key, self.image.query, self.image.value)
+        )  # [H, E, V]
+        wanted = _each_head_of_many(words.query, keys)  # [N, H, T, V]
+        offered = _each_head_of_many(words.key, queries)  # [N, H, T, V]
+        scale = math.sqrt(words.key.shape[-1])
+        scores = torch.cat([wanted, offered], dim=1).flatten(1, 2) @ regions.transpose(1, 2) / scale  # [N, 2*H*T, R]
+        for_text, for_regions = scores.unflatten(1, (2 * heads, -1)).split(heads, dim=1)  # [N, H, T, R] each
+        added = words.key @ self.image.query.bias.view(heads, -1, 1) / scale  # [N, H, T, 1]
+        text_weights = self.image_dropout(_weights(for_text, region_mask))
+        region_weights = self.text_dropout(_weights((for_regions + added).transpose(2, 3), text_mask))  # [N, H, R, T]
+        means = (text_weights.flatten(1, 2) @ regions).unflatten(1, (heads, -1))  # [N, H, T, V]
+        seen = merge_heads(_each_head_of_many(means, values.transpose(1, 2))) + self.image.value.bias  # [N, T, B]
+        return CoAttended(merge_heads(region_weights @ words.value), seen, region_weights, text_weights)

@@ -126,6 +126,10 @@ class CoLayer(nn.Module):
         """Let the streams meet: [N, R, V] and [N, T, D] in, the same out."""
         return self._transform(regions, text, self.attention(regions, region_mask, text, text_mask))
 
+    def through_text(self, regions: Tensor, region_mask: Tensor, text: Tensor, text_mask: Tensor) -> CoLayered:
+        """Give what `forward` gives without projecting a region; see `CoAttention.through_text`."""
+        return self._transform(regions, text, self.attention.through_text(regions, region_mask, text, text_mask))
+
     def meet(
         self, regions: Tensor, region_mask: Tensor, text: Tensor, text_mask: Tensor, packed: tuple[Tensor, Tensor]
     ) -> CoLayered:

@@ -5,6 +5,7 @@ Shapes: N rows · L word pieces · T tokens (task token included) · R regions (
 Masks: bool, True = may be attended.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -74,6 +75,17 @@ class Packed(NamedTuple):
     regions: Tensor
 
 
+Meet = Callable[..., CoLayered]
+"""How a co-attention layer is computed: `CoLayer.__call__`, or `CoLayer.through_text`, which gives the same."""
+
+
+class Meeting(NamedTuple):
+    """How the streams meet: what was computed before, and how the rest is."""
+
+    packed: Packed | None
+    meet: Meet
+
+
 class Read(NamedTuple):
     """What the heads read, where the last layer of each stream ran for the pooled position alone.
 
@@ -120,8 +132,8 @@ class Trunk(nn.Module):
     `encode_text` and `encode_regions` do what needs no other stream, `fuse` does the rest, and calling the trunk does
     all three. Each records the attention weights of its own layers where `maps` is given. The order of layers is the
     published one: before each co-attention, the text layers up to its text id and the visual layers up to its visual
-    id; after the last, what remains. `fuse_to_read` and `packed` spare what serving need not compute; training does not
-    use them.
+    id; after the last, what remains. `fuse_to_read`, `packed` and `meet` spare what serving need not compute;
+    training does not use them.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -220,6 +232,7 @@ class Trunk(nn.Module):
         maps: Maps | None = None,
         *,
         packed: Packed | None = None,
+        meet: Meet = CoLayer.__call__,
     ) -> States:
         """Run the pairs through the rest of both streams.
 
@@ -230,11 +243,12 @@ class Trunk(nn.Module):
             region_mask: [N, R].
             maps: Takes up the attention weights.
             packed: What the first co-attention reads, computed before; only where the trunk `packs`.
+            meet: How each co-attention is computed that was not packed.
 
         Returns:
             What the heads read.
         """
-        met = self._meet((text, text_mask), (regions, region_mask), maps, packed)
+        met = self._meet((text, text_mask), (regions, region_mask), maps, Meeting(packed, meet))
         rest_of_regions, rest_of_text = (
             (met.regions_done, len(self.image_layers)),
             (met.text_done, len(self.text_layers)),
@@ -258,6 +272,7 @@ class Trunk(nn.Module):
         region_mask: Tensor,
         *,
         packed: Packed | None = None,
+        meet: Meet = CoLayer.__call__,
     ) -> Read:
         """Run the pairs as `fuse` does, but the last layers for the pooled positions alone; where the trunk `finishes`.
 
@@ -267,11 +282,12 @@ class Trunk(nn.Module):
             regions: [N, R, V] from `encode_regions`.
             region_mask: [N, R].
             packed: As for `fuse`.
+            meet: As for `fuse`.
 
         Returns:
             What most heads read, and what `finish_regions` makes the rest of.
         """
-        met = self._meet((text, text_mask), (regions, region_mask), None, packed)
+        met = self._meet((text, text_mask), (regions, region_mask), None, Meeting(packed, meet))
         rest_of_regions, rest_of_text = (
             (met.regions_done, len(self.image_layers)),
             (met.text_done, len(self.text_layers)),
@@ -293,7 +309,7 @@ class Trunk(nn.Module):
         return layer.attention
 
     def _meet(
-        self, text: tuple[Tensor, Tensor], regions: tuple[Tensor, Tensor], maps: Maps | None, packed: Packed | None
+        self, text: tuple[Tensor, Tensor], regions: tuple[Tensor, Tensor], maps: Maps | None, how: Meeting
     ) -> Met:
         """Run both streams, each a pair of states and mask, through all of their meetings."""
         (text_states, text_mask), (region_states, region_mask) = text, regions
@@ -305,17 +321,17 @@ class Trunk(nn.Module):
             text_done, image_done = text_id, image_id
             if self.config.with_coattention:
                 streams = (region_states, region_mask, text_states, text_mask)
-                met = self._meet_once(self.co_layers[index], streams, None if index else packed)
+                met = self._meet_once(self.co_layers[index], streams, how._replace(packed=None) if index else how)
                 region_states, text_states = met.regions, met.text
                 if maps is not None:
                     maps.co.append((met.image_to_text, met.text_to_image))
         return Met(text_states, region_states, text_done, image_done)
 
-    def _meet_once(
-        self, layer: nn.Module, streams: tuple[Tensor, Tensor, Tensor, Tensor], packed: Packed | None
-    ) -> CoLayered:
+    def _meet_once(self, layer: nn.Module, streams: tuple[Tensor, Tensor, Tensor, Tensor], how: Meeting) -> CoLayered:
         assert isinstance(layer, CoLayer)
-        return layer(*streams) if packed is None else layer.meet(*streams, (packed.regions, packed.text))
+        if how.packed is None:
+            return how.meet(layer, *streams)
+        return layer.meet(*streams, (how.packed.regions, how.packed.text))
 
     def _run_text(self, text: Tensor, mask: Tensor, span: tuple[int, int], maps: Maps | None) -> Tensor:
         for layer in self.text_layers[span[0] : span[1]]:
