@@ -56,7 +56,7 @@ ORDINARY_TOKENS, ORDINARY_REGIONS = 14, 101
 """A caption of COCO, [CLS], [SEP] and the task token included, and what the published detector sees of a picture."""
 
 WORTH = 0.5
-"""Of the products, the most that may be left for the steps that come with them to be worth their time (docs/speed.md)."""
+"""Of the products, the most that may be left for the steps that come with them to be worth it (docs/speed.md)."""
 
 
 def pays_unprojected(config: ModelConfig) -> bool:
