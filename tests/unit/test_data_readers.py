@@ -11,6 +11,7 @@ import pytest
 from training.data import READERS, Fault, available_splits, read
 from training.data.entities import Phrase, linked_captions, parse
 from training.data.faults import refuse
+from training.data.gqa import QuestionChoices, QuestionFacts, question_choices, question_facts
 from training.data.karpathy import _SPLITS as KARPATHY_SPLITS
 from twelve.errors import DataError
 from twelve.tasks.records import (
@@ -99,6 +100,27 @@ def test_a_vqa_question_has_its_official_type_as_kind(root):
     damage(root / VQA_ANNOTATIONS, ["annotations", 0, "question_type"], "what is this")
 
     assert first(root, "vqa-v2", "train").kind == "what is this"
+
+
+def test_a_vqa_question_has_its_official_answer_type_beside_its_own(root):
+    damage(root / VQA_ANNOTATIONS, ["annotations", 0, "answer_type"], "number")
+
+    assert first(root, "vqa-v2", "train").answer_kind == "number"
+
+
+def test_gqa_facts_and_choices_are_what_the_official_evaluation_reads(root):
+    store(root / "gqa/train_choices.json", {GQA_ID: {"valid": ["picture", "pen"], "plausible": ["picture"]}})
+
+    assert dict(question_facts(root, "train")) == {
+        GQA_ID: QuestionFacts("query", "relS", "thing", entailed=("202218648",), is_balanced=True)
+    }
+    assert dict(question_choices(root, "train")) == {
+        GQA_ID: QuestionChoices(frozenset({"picture", "pen"}), frozenset({"picture"}))
+    }
+
+
+def test_gqa_choices_need_not_be_there(root):
+    assert dict(question_choices(root, "train")) == {}
 
 
 def test_vqa_files_need_not_be_in_the_same_order(root):
@@ -291,6 +313,7 @@ def test_visual7w_candidates_stand_in_the_order_of_their_ids(root):
         question="Which item is used to cut paper?",
         boxes_px=((0, 0, 50, 40), (10, 20, 40, 60), (100, 120, 160, 145), (200, 0, 280, 160)),  # first: from -1, -1
         answer=2,
+        box_ids=(701, 702, 703, 704),
     )
 
 
@@ -301,8 +324,8 @@ def test_both_guesswhat_layouts_give_the_same_records(root, split):
     image = "images/coco/val2014/COCO_val2014_000000534127.jpg"
 
     assert list(read("guesswhat", root, split)) == [
-        GuessedObject("2416", image, dialog, boxes, 1),
-        GuessedObject("2419", image, dialog, boxes, 0),
+        GuessedObject("2416", image, dialog, boxes, 1, (480437, 2159052)),
+        GuessedObject("2419", image, dialog, boxes, 0, (480437, 2159052)),
     ]
 
 

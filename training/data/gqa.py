@@ -6,6 +6,7 @@ directory of such files.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from training.data.entries import Entry
@@ -65,3 +66,70 @@ def _record(entry: Entry, pictures: GenomePictures) -> AnsweredQuestion:
         answers=(entry.text("answer"),),
         kind=entry.entry("types").text("semantic"),
     )
+
+
+@dataclass(frozen=True)
+class QuestionFacts:
+    """What the official evaluation knows of a question beside its answer.
+
+    Attributes:
+        structural: verify, query, choose, logical or compare; only "query" is open.
+        detailed: The finest of its types ("twoCommon", "relS").
+        group: The group that its answer belongs to among all questions' ("color"); "" for yes and no.
+        entailed: Ids of questions whose answers follow from this one's.
+        is_balanced: Whether it is one of those that figures are reported on.
+    """
+
+    structural: str
+    detailed: str
+    group: str
+    entailed: tuple[str, ...]
+    is_balanced: bool
+
+
+@dataclass(frozen=True)
+class QuestionChoices:
+    """Answers that are in a question's scope, and those of them that the world of all scene graphs makes likely."""
+
+    valid: frozenset[str]
+    plausible: frozenset[str]
+
+
+def question_facts(root: Path, split: str) -> Iterator[tuple[str, QuestionFacts]]:
+    """Yield what the official evaluation knows of each question, by id.
+
+    Raises:
+        Fault: A row is not as the format says.
+    """
+    for name in _files(root, split):
+        for entry in _entries(root, name):
+            yield entry.row, _facts(entry)
+
+
+def question_choices(root: Path, split: str) -> Iterator[tuple[str, QuestionChoices]]:
+    """Yield the official choices of each question, by id; nothing where the file is not there.
+
+    Raises:
+        Fault: A row is not as the format says.
+    """
+    name = f"gqa/{_SUBSETS[split]}_choices.json"
+    if not (root / name).is_file():
+        return
+    for entry in _entries(root, name):
+        yield entry.row, QuestionChoices(frozenset(entry.texts("valid")), frozenset(entry.texts("plausible")))
+
+
+def _facts(entry: Entry) -> QuestionFacts:
+    types = entry.entry("types")
+    return QuestionFacts(
+        structural=types.text("structural"),
+        detailed=types.text_or_empty("detailed"),
+        group=entry.entry("groups").text_or_empty("global") if entry.has("groups") else "",
+        entailed=tuple(entry.texts("entailed")) if entry.has("entailed") else (),
+        is_balanced=_is_balanced(entry),
+    )
+
+
+def _is_balanced(entry: Entry) -> bool:
+    """Say whether a question is one of the balanced ones; those of a file that does not tell are."""
+    return not isinstance(entry.value, dict) or entry.value.get("isBalanced") is not False

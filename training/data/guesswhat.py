@@ -77,6 +77,7 @@ def _record(game: Entry) -> GuessedObject | None:
         ),
         boxes_px=tuple(boxes.values()),
         answer=list(boxes).index(meant),
+        box_ids=tuple(boxes),
     )
 
 

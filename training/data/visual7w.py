@@ -86,4 +86,5 @@ def _record(boxes: Mapping[int, BoxXYXY], question: _Question) -> PointedBox:
         question=entry.text("question"),
         boxes_px=tuple(boxes[box_id] for box_id in candidates),
         answer=candidates.index(right),
+        box_ids=tuple(candidates),
     )

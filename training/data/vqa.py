@@ -37,6 +37,7 @@ _SUBSETS = {
 class _Annotation(NamedTuple):
     answers: tuple[str, ...]
     kind: str
+    answer_kind: str
     image_id: int | None
     row: str
 
@@ -97,8 +98,8 @@ def _annotation(entry: Entry) -> tuple[int, _Annotation]:
     if len(answers) != ANNOTATORS:
         raise entry.complaint("answers", f"expected {ANNOTATORS} answers, got {len(answers)}")
     image_id = entry.natural("image_id") if entry.has("image_id") else None
-    kind = sys.intern(entry.text_or_empty("question_type"))
-    return entry.natural("question_id"), _Annotation(answers, kind, image_id, entry.row)
+    kind, answer_kind = (sys.intern(entry.text_or_empty(field)) for field in ("question_type", "answer_type"))
+    return entry.natural("question_id"), _Annotation(answers, kind, answer_kind, image_id, entry.row)
 
 
 def _record(question: Entry, annotation: _Annotation | None, image_group: str) -> AnsweredQuestion:
@@ -111,4 +112,5 @@ def _record(question: Entry, annotation: _Annotation | None, image_group: str) -
         question=question.text("question"),
         answers=annotation.answers if annotation else (),
         kind=annotation.kind if annotation else "",
+        answer_kind=annotation.answer_kind if annotation else "",
     )
