@@ -1,22 +1,34 @@
 """GQA: dicts of questions by id, in one file a split or in a directory of files.
 
 Files: gqa/{subset}_balanced_questions.json, or gqa/{subset}_all_questions.json; either name without ".json" may be a
-directory of such files.
+directory of such files. gqa/{subset}_choices.json, which the official evaluation makes, may stand beside them.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-from training.data.entries import Entry
+from training.data.entries import Entry, Once
 from training.data.faults import Fault, OnFault, each
 from training.data.pictures import GenomePictures
 from training.data.streams import stream
 from twelve.tasks.records import AnsweredQuestion
 
-_SUBSETS = {"train": "train", "val": "val", "test": "testdev", "novel": "novel"}
-"""By split. The challenge keeps the answers of its test; everybody, 12-in-1 too, reports testdev."""
+_SUBSETS = {
+    "train": "train",
+    "val": "val",
+    "test": "testdev",
+    "test-std": "test",
+    "challenge": "challenge",
+    "submission": "submission",
+    "novel": "novel",
+}
+"""By split. Everybody, 12-in-1 too, reports testdev."""
+
+_KEPT_BACK = frozenset({"test-std", "challenge", "submission"})
+"""Splits whose answers and types the challenge keeps to itself."""
 
 _KINDS = ("balanced", "all")
 _IMAGE_ID = re.compile(r"n?\d+")
@@ -27,6 +39,11 @@ class GqaReader:
 
     expects = "gqa/{train|val|testdev}_balanced_questions.json"
 
+    def files(self, root: Path) -> tuple[str, ...]:
+        """Give the questions that are read, and the choices beside them."""
+        choices = filter(lambda name: (root / name).is_file(), map(_choices_file, _SUBSETS))
+        return (*(name for split in _SUBSETS for name in _files(root, split)), *choices)
+
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that have a file or a directory."""
         return tuple(split for split in _SUBSETS if _files(root, split))
@@ -34,8 +51,9 @@ class GqaReader:
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[AnsweredQuestion]:
         """Yield the questions in the order of their files."""
         pictures = GenomePictures(root)
-        entries = (entry for name in _files(root, split) for entry in _entries(root, name))
-        return each(lambda entry: _record(entry, pictures), entries, on_fault)
+        record = _asked if split in _KEPT_BACK else _answered
+        for name in _files(root, split):
+            yield from each(partial(record, pictures, Once()), _entries(root, name), on_fault)
 
 
 def _files(root: Path, split: str) -> list[str]:
@@ -50,6 +68,10 @@ def _files(root: Path, split: str) -> list[str]:
     return []
 
 
+def _choices_file(split: str) -> str:
+    return f"gqa/{_SUBSETS[split]}_choices.json"
+
+
 def _entries(root: Path, name: str) -> Iterator[Entry]:
     for element in stream(root, name):
         if element.position is not None or not element.key:
@@ -57,14 +79,18 @@ def _entries(root: Path, name: str) -> Iterator[Entry]:
         yield Entry(element.value, name, element.key)
 
 
-def _record(entry: Entry, pictures: GenomePictures) -> AnsweredQuestion:
+def _answered(pictures: GenomePictures, once: Once, entry: Entry) -> AnsweredQuestion:
+    asked = _asked(pictures, once, entry)
+    return replace(asked, answers=(entry.text("answer"),), kind=entry.entry("types").text("semantic"))
+
+
+def _asked(pictures: GenomePictures, once: Once, entry: Entry) -> AnsweredQuestion:
     image_id = entry.matching("imageId", _IMAGE_ID, expected='digits, perhaps after an "n"')[0]
     return AnsweredQuestion(
-        id=entry.row,
+        id=once.check(entry, "", entry.row),
         image=pictures.path(image_id),
         question=entry.text("question"),
-        answers=(entry.text("answer"),),
-        kind=entry.entry("types").text("semantic"),
+        answers=(),
     )
 
 
@@ -112,7 +138,7 @@ def question_choices(root: Path, split: str) -> Iterator[tuple[str, QuestionChoi
     Raises:
         Fault: A row is not as the format says.
     """
-    name = f"gqa/{_SUBSETS[split]}_choices.json"
+    name = _choices_file(split)
     if not (root / name).is_file():
         return
     for entry in _entries(root, name):

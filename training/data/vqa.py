@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from training.data.entries import Entry
+from training.data.entries import Entry, Once
 from training.data.faults import Fault, OnFault, each
 from training.data.pictures import coco_image
 from training.data.streams import entries
@@ -47,6 +47,11 @@ class VqaReader:
 
     expects = "vqa/v2_OpenEnded_mscoco_{train2014|val2014|test2015}_questions.json"
 
+    def files(self, root: Path) -> tuple[str, ...]:
+        """Give the files that are there."""
+        names = (name(split) for split in _SUBSETS for name in (_questions_file, _annotations_file))
+        return tuple(name for name in names if (root / name).is_file())
+
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits whose questions are there."""
         return tuple(split for split in _SUBSETS if (root / _questions_file(split)).is_file())
@@ -58,9 +63,10 @@ class VqaReader:
         """
         annotations = _annotations(root, split, on_fault)
         is_labelled = bool(annotations) or _SUBSETS[split].is_labelled
+        once = Once()
 
         def record(question: Entry) -> AnsweredQuestion:
-            question_id = question.natural("question_id")
+            question_id = once.check(question, "question_id", question.natural("question_id"))
             annotation = annotations.pop(question_id, None)
             if is_labelled and annotation is None:
                 raise question.complaint("question_id", f"no annotation is left for question {question_id}")
