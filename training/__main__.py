@@ -25,6 +25,7 @@ from training import detector as detectors
 from training import pipeline, requests
 from training.config import Recipe
 from training.data.command import app as data_app
+from training.data.command import write_manifest
 from training.evaluate import MOST_ITEMS, table
 from training.loop import Progress as Rounds
 from training.world.command import world
@@ -120,6 +121,8 @@ def everything(recipe: RecipePath, seed: Seed = None, out: Out = None, with_blin
     if chosen.world is not None and not (chosen.run.data / "world.json").is_file():
         made = chosen.world
         stages.append(("world", lambda: world(out=chosen.run.data, profile=made.profile, seed=made.seed)))
+    if pipeline.is_to_be_cleaned(chosen):
+        stages.append(("clean split", lambda: write_manifest(chosen.run.data)))
     if not (chosen.run.out / pipeline.DETECTOR / "detector.safetensors").is_file():
         stages.append(("detector", lambda: detector(recipe, seed, out)))
     stages.append(("features", lambda: features(recipe, seed, out)))

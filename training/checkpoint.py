@@ -31,6 +31,9 @@ MAY_CHANGE: Mapping[str, frozenset[str]] = {
 }
 """Sections of a recipe that steer the steps, and their keys that may differ when a run goes on."""
 
+BEFORE: Mapping[str, Mapping[str, Any]] = {"run": {"clean": "auto"}}
+"""Keys that recipes of older checkpoints lack, and what they stood for."""
+
 
 @dataclass(frozen=True)
 class State:
@@ -107,7 +110,7 @@ def load(out: Path, model: TwelveModel, optimiser: torch.optim.Optimizer, recipe
 
 def _refuse_changes(begun: Mapping[str, Any], recipe: Mapping[str, Any], place: Path) -> None:
     for section, free in MAY_CHANGE.items():
-        before, now = begun[section], recipe[section]
+        before, now = {**BEFORE.get(section, {}), **begun[section]}, recipe[section]
         changed = [key for key in {**before, **now} if key not in free and before.get(key) != now.get(key)]
         if changed:
             raise ConfigInvalid(

@@ -22,6 +22,8 @@ class Run:
         out: Folder of features, checkpoints and logs.
         seed: Of everything drawn.
         threads: Of torch; part of what makes a run repeatable.
+        clean: Whether train and val leave out what the data root's clean.json names: "auto" where there is one,
+            "always", or "never"; see `training.data.clean`.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Run:
     out: Path
     seed: int = 0
     threads: int = 2
+    clean: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

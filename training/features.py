@@ -14,7 +14,8 @@ from typing import Self
 
 import torch
 
-from training.data.readers import available_splits, read
+from training.data.identity import pictures_of
+from training.data.sets import DataSets
 from twelve.boxes import clip
 from twelve.bundle import sha256_of
 from twelve.errors import DataError
@@ -71,11 +72,11 @@ class Regions:
         return self._store[key]
 
 
-def wanted(root: Path, tasks: Iterable[str]) -> dict[str, frozenset[Box]]:
+def wanted(sets: DataSets, tasks: Iterable[str]) -> dict[str, frozenset[Box]]:
     """List every picture that the tasks' records show, with all boxes given for it as candidates.
 
     Args:
-        root: The data root.
+        sets: The data sets.
         tasks: Names.
 
     Returns:
@@ -83,17 +84,11 @@ def wanted(root: Path, tasks: Iterable[str]) -> dict[str, frozenset[Box]]:
     """
     boxes: dict[str, set[Box]] = defaultdict(set)
     for name in tasks:
-        for split in available_splits(name, root):
-            for record in read(name, root, split):
+        for split in sets.splits(name):
+            for record in sets.read(name, split):
                 for image in pictures_of(record):
                     boxes[image].update(getattr(record, "boxes_px", ()))
     return {image: frozenset(found) for image, found in boxes.items()}
-
-
-def pictures_of(record: object) -> Sequence[str]:
-    """Name the pictures of a record of any kind."""
-    images: Sequence[str] = getattr(record, "images", None) or (record.image,)  # type: ignore[attr-defined]
-    return images
 
 
 def given_rows(entry: RegionSet, boxes: Sequence[Sequence[float]], *, at: str) -> tuple[int, ...]:
@@ -155,7 +150,7 @@ def keys_of(root: Path, images: Iterable[str]) -> dict[str, str]:
 
 
 def prepare(
-    root: Path,
+    sets: DataSets,
     folder: Path,
     tasks: Iterable[str],
     extractor: RegionExtractor,
@@ -166,7 +161,7 @@ def prepare(
     """Find and keep the regions of all pictures of a data root; a run that was cut short goes on where it stopped.
 
     Args:
-        root: The data root.
+        sets: The data sets.
         folder: Of the run.
         tasks: Names of the tasks whose pictures are wanted.
         extractor: Finds and describes regions.
@@ -180,8 +175,8 @@ def prepare(
         DataError: The folder holds another detector's features or lacks boxes of a picture it holds, or a picture is
             missing.
     """
-    boxes = wanted(root, tasks)
-    keys = keys_of(root, boxes)
+    boxes = wanted(sets, tasks)
+    keys = keys_of(sets.root, boxes)
     jobs = _jobs(boxes, keys)
     on_total(len(jobs))
     store = _store(folder / STORE, extractor)
@@ -190,7 +185,7 @@ def prepare(
     on_progress(len(jobs) - len(missing))
     for start in range(0, len(missing), SHARD):
         chunk = missing[start : start + SHARD]
-        store.append([(key, _regions(root / jobs[key][0], jobs[key][1], extractor)) for key in chunk])
+        store.append([(key, _regions(sets.root / jobs[key][0], jobs[key][1], extractor)) for key in chunk])
         on_progress(len(chunk))
     store.close()
     described = {key: _digest(boxes) for key, (_, boxes) in jobs.items() if boxes}

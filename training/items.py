@@ -8,14 +8,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from training.data.readers import read
-from training.features import Regions, given_rows, pictures_of
+from training.data.identity import pictures_of
+from training.data.sets import DataSets
+from training.features import Regions, given_rows
 from twelve.batch import Text, Visual, pad, visual
 from twelve.errors import DataError
 from twelve.regions.extractor import RegionSet
@@ -211,7 +211,7 @@ class TaskItems:
     def read(
         cls,
         name: str,
-        root: Path,
+        sets: DataSets,
         split: str,
         shelf: PictureShelf,
         *,
@@ -224,7 +224,7 @@ class TaskItems:
 
         Args:
             name: Of the task.
-            root: The data root.
+            sets: The data sets.
             split: train, val, test or novel.
             shelf: Regions of all pictures.
             encoder: Tokenises.
@@ -239,9 +239,11 @@ class TaskItems:
             DataError: The split is empty, or a file is not as its format says.
         """
         task = TASKS[name]
-        records = [one for record in read(name, root, split) for one in task.expand(record)]
+        records = [one for record in sets.read(name, split) for one in task.expand(record)]
         if not records:
-            raise DataError(f"task {name!r}, {split}: the files under {root} hold no item of this split; it needs one")
+            raise DataError(
+                f"task {name!r}, {split}: the files under {sets.root} hold no item of this split; it needs one"
+            )
         return cls(
             task,
             records,

@@ -23,7 +23,8 @@ import torch
 from training import bundling, checkpoint
 from training.config import Recipe
 from training.data import answers as answer_lists
-from training.data.readers import available_splits, read
+from training.data import clean
+from training.data.sets import OPENED, DataSets
 from training.evaluate import MOST_ITEMS, evaluate
 from training.features import Regions, prepare
 from training.items import PictureShelf, TaskItems
@@ -44,6 +45,9 @@ DETECTOR, BLIND, BUNDLE, SCORES, ANSWERS = "detector", "blind", "bundle", "score
 PRESETS: Mapping[str, Callable[..., ModelConfig]] = {"small": ModelConfig.small, "tiny": ModelConfig.tiny}
 """Models that a recipe may name; each takes the sizes of its answer lists and features."""
 
+CLEANED = ("auto", "always")
+"""What a recipe may say of cleaning that asks for it."""
+
 CANONICAL: Mapping[str, tuple[tuple[str, ...], Callable[[str], str]]] = {
     "vqa": (("vqa-v2", "vg-qa"), normalise_answer),
     "gqa": (("gqa",), str),
@@ -56,6 +60,23 @@ def begin(recipe: Recipe) -> None:
     torch.set_num_threads(recipe.run.threads)
     torch.manual_seed(recipe.run.seed)
     recipe.run.out.mkdir(parents=True, exist_ok=True)
+
+
+def data_sets(recipe: Recipe) -> DataSets:
+    """Open the recipe's data sets, cleaned of test pictures as it says.
+
+    Raises:
+        ConfigInvalid: It does not say so in one of the known words.
+        DataError: The data root's manifest is missing although it is asked for, or its files have changed since.
+    """
+    if recipe.run.clean not in OPENED:
+        raise ConfigInvalid(f"[run] clean {recipe.run.clean!r}; there are {', '.join(OPENED)}")
+    return OPENED[recipe.run.clean](recipe.run.data)
+
+
+def is_to_be_cleaned(recipe: Recipe) -> bool:
+    """Say whether a run is to read through a manifest that is still to be written."""
+    return recipe.run.clean in CLEANED and not (recipe.run.data / clean.MANIFEST).is_file()
 
 
 def extractor(recipe: Recipe) -> DetectorExtractor:
@@ -74,7 +95,7 @@ def features(recipe: Recipe, *, on_total: Callable[[int], None], on_progress: Ca
     """Find and keep the regions of all pictures of the recipe's tasks; see `training.features.prepare`."""
     begin(recipe)
     return prepare(
-        recipe.run.data, recipe.run.out, recipe.tasks, extractor(recipe), on_total=on_total, on_progress=on_progress
+        data_sets(recipe), recipe.run.out, recipe.tasks, extractor(recipe), on_total=on_total, on_progress=on_progress
     )
 
 
@@ -84,7 +105,8 @@ def vocabularies(recipe: Recipe) -> dict[str, AnswerList]:
     folder.mkdir(parents=True, exist_ok=True)
     for head, (tasks, canonical) in CANONICAL.items():
         if not (folder / f"{head}.json").is_file():
-            records = (one for task in tasks if task in recipe.tasks for one in read(task, recipe.run.data, "train"))
+            sets = data_sets(recipe)
+            records = (one for task in tasks if task in recipe.tasks for one in sets.read(task, "train"))
             asked = [one for one in records if isinstance(one, AnsweredQuestion)]
             built = answer_lists.build(asked, minimum_count=recipe.model.minimum_answer_count, canonical=canonical)
             answer_lists.save(built, folder / f"{head}.json")
@@ -120,12 +142,14 @@ class RunItems:
 
     Attributes:
         recipe: Of the run.
+        sets: What it reads.
         shelf: Regions of all pictures.
         encoder: Tokenises.
         answers: By head.
     """
 
     recipe: Recipe
+    sets: DataSets
     shelf: PictureShelf
     encoder: TextEncoder
     answers: Mapping[str, AnswerList]
@@ -138,7 +162,7 @@ class RunItems:
             DataError: There are no features yet.
         """
         shelf = PictureShelf(Regions.open(recipe.run.out), blind=blind)
-        return cls(recipe, shelf, TextEncoder.load(recipe.model.vocabulary), vocabularies(recipe))
+        return cls(recipe, data_sets(recipe), shelf, TextEncoder.load(recipe.model.vocabulary), vocabularies(recipe))
 
     def read(self, name: str, split: str, *, most_tokens: int | None = None) -> TaskItems:
         """Read a task's items of one split.
@@ -153,7 +177,7 @@ class RunItems:
         """
         return TaskItems.read(
             name,
-            self.recipe.run.data,
+            self.sets,
             split,
             self.shelf,
             encoder=self.encoder,
@@ -248,7 +272,7 @@ def score(
     """
     begin(recipe)
     reader = RunItems.open(recipe, blind=blind)
-    names = [name for name in recipe.tasks if split in available_splits(name, recipe.run.data)]
+    names = [name for name in recipe.tasks if split in reader.sets.splits(name)]
     most_tokens = model.config.max_position_embeddings
     sources = {name: reader.read(name, split, most_tokens=most_tokens) for name in names}
     on_total(sum(min(most, len(source)) for source in sources.values()))

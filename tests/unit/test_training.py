@@ -12,6 +12,7 @@ import torch
 from tests.bundles import tiny_detector
 from training import checkpoint, items, pipeline, requests
 from training.config import Recipe
+from training.data.sets import DataSets
 from training.evaluate import evaluate, spread, table
 from training.features import Regions
 from training.items import Gallery, PictureShelf, SeededDraw
@@ -293,7 +294,7 @@ def test_a_picture_that_was_not_prepared_says_what_to_do(recipe: Recipe) -> None
 
 
 def test_an_empty_split_is_refused_with_a_sentence(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(items, "read", lambda name, root, split: iter(()))
+    monkeypatch.setattr(DataSets, "read", lambda sets, name, split: iter(()))
     with pytest.raises(DataError, match=r"task 'gqa', test: the files under .* hold no item of this split"):
         pipeline.RunItems.open(recipe).read("gqa", "test")
 
