@@ -15,6 +15,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -285,8 +286,8 @@ class FeatureStore:
         self._positions.update(zip(keys, range(first, first + len(keys)), strict=True))
 
     def _keys_by_shard(self) -> list[tuple[str, ...]]:
-        keys, ends = self.keys(), [*self._firsts[1:], len(self)]
-        return [keys[first:end] for first, end in zip(self._firsts, ends, strict=True)]
+        keys = self.keys()
+        return [keys[first:end] for first, end in pairwise([*self._firsts, len(self)])]
 
     def _shard(self, number: int) -> Shard:
         if number not in self._opened:
