@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from training.data.entries import Entry, Once
-from training.data.faults import Fault, OnFault, each
+from training.data.faults import Fault, OnFault, each, refuse
 from training.data.pictures import GenomePictures
 from training.data.streams import stream
 from twelve.tasks.records import AnsweredQuestion
@@ -40,9 +40,8 @@ class GqaReader:
     expects = "gqa/{train|val|testdev}_balanced_questions.json"
 
     def files(self, root: Path) -> tuple[str, ...]:
-        """Give the questions that are read, and the choices beside them."""
-        choices = filter(lambda name: (root / name).is_file(), map(_choices_file, _SUBSETS))
-        return (*(name for split in _SUBSETS for name in _files(root, split)), *choices)
+        """Give the questions that are read."""
+        return tuple(name for split in _SUBSETS for name in _files(root, split))
 
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that have a file or a directory."""
@@ -53,7 +52,7 @@ class GqaReader:
         pictures = GenomePictures(root)
         record = _asked if split in _KEPT_BACK else _answered
         for name in _files(root, split):
-            yield from each(partial(record, pictures, Once()), _entries(root, name), on_fault)
+            yield from each(partial(record, pictures, Once()), by_id(root, name), on_fault)
 
 
 def _files(root: Path, split: str) -> list[str]:
@@ -72,10 +71,15 @@ def _choices_file(split: str) -> str:
     return f"gqa/{_SUBSETS[split]}_choices.json"
 
 
-def _entries(root: Path, name: str) -> Iterator[Entry]:
+def by_id(root: Path, name: str) -> Iterator[Entry]:
+    """Yield the entries of a file that is a dict; the row of each is its id.
+
+    Raises:
+        Fault: The file is no dict of such entries.
+    """
     for element in stream(root, name):
         if element.position is not None or not element.key:
-            raise Fault(name, row=element.key, reason="expected questions by their ids, got a list")
+            raise Fault(name, row=element.key, reason="expected an object of entries by their ids, got a list")
         yield Entry(element.value, name, element.key)
 
 
@@ -128,8 +132,7 @@ def question_facts(root: Path, split: str) -> Iterator[tuple[str, QuestionFacts]
         Fault: A row is not as the format says.
     """
     for name in _files(root, split):
-        for entry in _entries(root, name):
-            yield entry.row, _facts(entry)
+        yield from facts(root, name, refuse)
 
 
 def question_choices(root: Path, split: str) -> Iterator[tuple[str, QuestionChoices]]:
@@ -139,10 +142,31 @@ def question_choices(root: Path, split: str) -> Iterator[tuple[str, QuestionChoi
         Fault: A row is not as the format says.
     """
     name = _choices_file(split)
-    if not (root / name).is_file():
-        return
-    for entry in _entries(root, name):
-        yield entry.row, QuestionChoices(frozenset(entry.texts("valid")), frozenset(entry.texts("plausible")))
+    return choices(root, name, refuse) if (root / name).is_file() else iter(())
+
+
+def fact_files(root: Path) -> tuple[str, ...]:
+    """Give the files that tell facts: those of questions whose answers are public."""
+    return tuple(name for split in _SUBSETS if split not in _KEPT_BACK for name in _files(root, split))
+
+
+def choice_files(root: Path) -> tuple[str, ...]:
+    """Give the files of choices that are there."""
+    return tuple(name for name in map(_choices_file, _SUBSETS) if (root / name).is_file())
+
+
+def facts(root: Path, name: str, on_fault: OnFault) -> Iterator[tuple[str, QuestionFacts]]:
+    """Yield the facts of one file of questions, by id."""
+    return each(lambda entry: (entry.row, _facts(entry)), by_id(root, name), on_fault)
+
+
+def choices(root: Path, name: str, on_fault: OnFault) -> Iterator[tuple[str, QuestionChoices]]:
+    """Yield the choices of one file, by id."""
+    return each(lambda entry: (entry.row, _choices(entry)), by_id(root, name), on_fault)
+
+
+def _choices(entry: Entry) -> QuestionChoices:
+    return QuestionChoices(frozenset(entry.texts("valid")), frozenset(entry.texts("plausible")))
 
 
 def _facts(entry: Entry) -> QuestionFacts:

@@ -118,7 +118,8 @@ def _fixed(size: int) -> Behind:
 
 
 def _line(content: bytes, at: int) -> int:
-    return content.index(b"\n", at) + 1
+    """Step behind the line, or behind the whole content where it does not end."""
+    return (content.find(b"\n", at) + 1) or len(content) + 1
 
 
 def _counted(size: int) -> Behind:
@@ -131,7 +132,7 @@ def _number(size: int) -> Behind:
 
 
 def _written_number(content: bytes, at: int) -> int:
-    return int(content[at : content.index(b"\n", at)])
+    return int(content[at : _line(content, at) - 1])
 
 
 _STOP: Final = pickle.STOP[0]

@@ -4,14 +4,14 @@ Files: vqa/v2_OpenEnded_mscoco_{subset}_questions.json and vqa/v2_mscoco_{subset
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from training.data.entries import Entry, Once
-from training.data.faults import Fault, OnFault, each
+from training.data.entries import Entry, Once, describe
+from training.data.faults import Fault, OnFault, each, ignore
 from training.data.pictures import coco_image
-from training.data.streams import entries
+from training.data.streams import entries, stream
 from twelve.tasks.records import AnsweredQuestion
 
 ANNOTATORS = 10
@@ -120,3 +120,40 @@ def _record(question: Entry, annotation: _Annotation | None, image_group: str) -
         kind=annotation.kind if annotation else "",
         answer_kind=annotation.answer_kind if annotation else "",
     )
+
+
+def pair_files(root: Path) -> tuple[str, ...]:
+    """Give the files of complementary pairs that are there; published for train and val."""
+    return tuple(name for name in map(_pairs_file, _SUBSETS) if (root / name).is_file())
+
+
+def complementary_pairs(root: Path, name: str, on_fault: OnFault) -> Iterator[tuple[int, int]]:
+    """Yield pairs of questions with one text and different answers, the reason for VQA's second version.
+
+    Args:
+        root: The data root.
+        name: Of the file, relative to it.
+        on_fault: Called with each pair that is none.
+    """
+    questions = entries(root, _questions_file(_split_of_pairs(name)), "questions")
+    asked = frozenset(each(lambda question: question.natural("question_id"), questions, ignore))
+    rows = (Entry(element.value, name, f"[{element.position}]") for element in stream(root, name))
+    return each(lambda row: _pair(row, asked), rows, on_fault)
+
+
+def _pairs_file(split: str) -> str:
+    return f"vqa/v2_mscoco_{_SUBSETS[split].name}_complementary_pairs.json"
+
+
+def _split_of_pairs(name: str) -> str:
+    return next(split for split in _SUBSETS if _pairs_file(split) == name)
+
+
+def _pair(row: Entry, asked: Collection[int]) -> tuple[int, int]:
+    ids = row.value
+    if not isinstance(ids, list) or len(ids) != 2 or not all(type(one) is int for one in ids) or ids[0] == ids[1]:
+        raise row.complaint("", f"expected the ids of two questions, got {describe(ids)}")
+    for place, one in enumerate(ids):
+        if one not in asked:
+            raise row.complaint(f"[{place}]", f"no question has the id {one}")
+    return ids[0], ids[1]
