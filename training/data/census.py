@@ -33,6 +33,11 @@ def take(root: Path) -> dict[str, dict[str, Counter[Shown]]]:
     return found
 
 
+def count(records: Iterable[object], identities: Identities) -> Counter[Shown]:
+    """Count the rows of one split by the pictures they show."""
+    return Counter(map(identities.of_record, records))
+
+
 def learned(splits: Mapping[str, Counter[Shown]]) -> frozenset[str]:
     """Give the pictures of a task's train and val."""
     return _pictures(splits[name] for name in splits if name in LEARNED)
@@ -45,7 +50,7 @@ def tested(splits: Mapping[str, Counter[Shown]]) -> frozenset[str]:
 
 def _splits(task: str, root: Path, identities: Identities) -> Iterator[tuple[str, Counter[Shown]]]:
     for split in available_splits(task, root):
-        yield split, Counter(map(identities.of_record, read(task, root, split)))
+        yield split, count(read(task, root, split), identities)
 
 
 def _pictures(counts: Iterable[Counter[Shown]]) -> frozenset[str]:

@@ -115,6 +115,12 @@ class Manifest:
             again = _AGAIN.format(root=root)
             raise DataError(f"{path}: is no manifest of format {FORMAT} ({error}); {again}") from error
 
+    def save(self, root: Path) -> None:
+        """Write it into a data root; equal manifests give equal bytes, and a kill leaves an old one whole."""
+        fresh = root / f"{MANIFEST}.partial"
+        fresh.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        fresh.replace(root / MANIFEST)
+
     def verify(self, root: Path) -> None:
         """Check that the files are those that were cleaned.
 
@@ -144,9 +150,7 @@ def write(root: Path, rule: Rule = PAPER) -> Manifest:
     found = clean(take(root), rule)
     tasks = {task: Cleaned(tuple(sorted(READERS[task].files(root))), splits) for task, splits in found.items()}
     manifest = Manifest(rule.name, sha256, tasks)
-    fresh = root / f"{MANIFEST}.partial"
-    fresh.write_text(json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    fresh.replace(root / MANIFEST)
+    manifest.save(root)
     return manifest
 
 
