@@ -13,7 +13,7 @@ RUN.out/
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -29,6 +29,7 @@ from training.evaluate import MOST_ITEMS, evaluate
 from training.features import Regions, prepare
 from training.items import PictureShelf, TaskItems
 from training.loop import Progress, train
+from training.metrics.prediction import Rated
 from twelve.bundle import DETECTOR_WEIGHTS, Bundle
 from twelve.errors import ConfigInvalid, DataError
 from twelve.heads.model import TwelveModel
@@ -261,8 +262,9 @@ def score(
     most: int = MOST_ITEMS,
     on_total: Callable[[int], None] = lambda total: None,
     on_progress: Callable[[int], None] = lambda done: None,
+    on_rated: Callable[[TaskItems, Sequence[Rated]], None] = lambda source, rated: None,
 ) -> dict[str, dict[str, Any]]:
-    """Evaluate a model on a split of every task that has one.
+    """Evaluate a model on a split of every task that has one; `on_rated` is given every task's answers.
 
     Returns:
         By task, as `TaskScore.as_dict` gives it.
@@ -276,9 +278,12 @@ def score(
     most_tokens = model.config.max_position_embeddings
     sources = {name: reader.read(name, split, most_tokens=most_tokens) for name in names}
     on_total(sum(min(most, len(source)) for source in sources.values()))
-    return {
-        name: evaluate(model, source, most=most, on_progress=on_progress).as_dict() for name, source in sources.items()
-    }
+    scores = {}
+    for name, source in sources.items():
+        measured = evaluate(model, source, most=most, on_progress=on_progress)
+        on_rated(source, measured.rated)
+        scores[name] = measured.score.as_dict()
+    return scores
 
 
 def cpu_s() -> float:
