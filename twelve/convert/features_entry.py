@@ -17,6 +17,9 @@ from twelve.features import UNKNOWN_LABEL, RegionSet
 
 CORNERS = 4
 
+LONGEST_SIDE = 2**31 - 1
+"""Of a picture, in a shard's int32."""
+
 SCORE = 1.0
 """Of every region: the layouts keep none, or (per-picture files) those of other regions than they stand beside."""
 
@@ -83,8 +86,8 @@ def regions_of(fields: Mapping[Any, Any], names: Names, *, key: str) -> RegionSe
     if missing:
         raise DataError(f"{key}: lacks {', '.join(missing)}; got {', '.join(map(str, fields)) or 'no field'}")
     stated = fields.get(names.key, key)
-    if str(stated) != key:
-        raise DataError(f"{key}: {names.key} is {stated!r:.60}; the entry stands under another picture's key")
+    if not isinstance(stated, str | int) or stated not in (key, int(key) if key.isdecimal() else key):
+        raise DataError(f"{key}: {names.key} is {_shown(stated)}; the entry stands under another picture's key")
     features = _floats(fields, names.features, key=key)
     rows = len(features)
     if not rows:
@@ -120,6 +123,14 @@ def _described(value: object) -> str:
 
 def _pixels(fields: Mapping[Any, Any], name: str, *, key: str) -> int:
     value = fields[name]
-    if not isinstance(value, int | float) or isinstance(value, bool) or value < 1 or value != int(value):
-        raise DataError(f"{key}: {name} is {value!r:.60}, expected a count of pixels")
+    if not isinstance(value, int | float) or not 1 <= value <= LONGEST_SIDE or value != int(value):
+        raise DataError(f"{key}: {name} is {_shown(value)}, expected a count of pixels")
     return int(value)
+
+
+def _shown(value: object) -> str:
+    """Give what a value looks like; a hostile one is too long or too deep to be shown."""
+    try:
+        return f"{value!r:.60}"
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__}"

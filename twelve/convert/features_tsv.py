@@ -21,6 +21,9 @@ from twelve.features import RegionSet
 SUFFIX = ".tsv"
 COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 NUMBERS = ("image_w", "image_h", "num_boxes")
+DIGITS = 9
+"""Of any sensible count."""
+
 ARRAYS = ("boxes", "features")
 NAMES = Names(features="features", boxes="boxes", width="image_w", height="image_h")
 
@@ -66,10 +69,9 @@ def _regions(key: str, columns: list[bytes]) -> RegionSet:
 
 
 def _number(text: bytes, name: str, *, key: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise DataError(f"{key}: {name} is {text!r:.60}, expected a whole number") from error
+    if not text.isdigit() or len(text) > DIGITS:
+        raise DataError(f"{key}: {name} is {text!r:.60}, expected a count")
+    return int(text)
 
 
 def _array(text: bytes, rows: int, name: str, *, key: str) -> NDArray[np.float32]:

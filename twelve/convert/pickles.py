@@ -71,7 +71,8 @@ def load_fields(content: bytes) -> dict[Any, Any]:
     value = _loaded(_ArrayUnpickler(io.BytesIO(content)))
     fields = value.items[0] if isinstance(value, _Array) and len(value.items) == 1 else value
     if not isinstance(fields, dict):
-        raise Refused(f"it holds a {type(fields).__name__.strip('_')}, expected a dict of fields")
+        found = "an array" if isinstance(fields, _Array) else f"a {type(fields).__name__}"
+        raise Refused(f"it holds {found}, expected a dict of fields")
     return {name: field.items if isinstance(field, _Array) else field for name, field in fields.items()}
 
 
