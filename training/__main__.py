@@ -67,6 +67,14 @@ def features(recipe: RecipePath, seed: Seed = None, out: Out = None) -> None:
 
 
 @app.command()
+def negatives(recipe: RecipePath, seed: Seed = None, out: Out = None) -> None:
+    """Find the pictures that look alike, for tasks that choose among pictures; goes on where it was cut short."""
+    chosen = Recipe.load(recipe, seed=seed, out=out)
+    with bar("negatives") as (on_total, on_progress):
+        pipeline.negatives(chosen, on_total=on_total, on_progress=on_progress)
+
+
+@app.command()
 def run(recipe: RecipePath, seed: Seed = None, out: Out = None, blind: Blind = False) -> None:
     """Train the model by round robin over the recipe's tasks; goes on from its last checkpoint."""
     chosen = Recipe.load(recipe, seed=seed, out=out)
@@ -188,6 +196,8 @@ def everything(recipe: RecipePath, seed: Seed = None, out: Out = None, with_blin
     if not (chosen.run.out / pipeline.DETECTOR / "detector.safetensors").is_file():
         stages.append(("detector", lambda: detector(recipe, seed, out)))
     stages.append(("features", lambda: features(recipe, seed, out)))
+    if chosen.loading.mined:
+        stages.append(("negatives", lambda: negatives(recipe, seed, out)))
     stages.append(("model", lambda: run(recipe, seed, out)))
     if with_blind:
         stages.append(("blind model", lambda: run(recipe, seed, out, blind=True)))
@@ -233,7 +243,8 @@ def rounds_bar(total: int) -> Iterator[Callable[[Rounds], None]]:
 
         def show(rounds: Rounds) -> None:
             losses = " ".join(f"{name} {loss:.2f}" for name, loss in rounds.losses.items())
-            progress.update(task, completed=rounds.round, note=f"{rounds.items_per_s:.0f} items/s  {losses}")
+            pace = f"{rounds.items_per_s:.0f} items/s, {rounds.waiting:.0%} waiting for data"
+            progress.update(task, completed=rounds.round, note=f"{pace}  {losses}")
 
         yield show
 

@@ -67,17 +67,37 @@ class Regions:
             raise DataError(f"{image}: has no features; run `python -m training features RECIPE` with this recipe")
         return self._keys[image]
 
+    @property
+    def detector_digest(self) -> str:
+        """Name the detector that found the regions."""
+        return self._store.settings.detector_digest
+
     def entry(self, key: str) -> RegionSet:
         """Give the entry that goes by a hash."""
         return self._store[key]
 
 
-def wanted(sets: DataSets, tasks: Iterable[str]) -> dict[str, frozenset[Box]]:
+def nothing(record: object) -> Sequence[Box]:
+    """Show no box beside those that a record gives as candidates."""
+    del record
+    return ()
+
+
+def right_box(record: object) -> Sequence[Box]:
+    """Show the box that a record's expression means; records of other kinds have none."""
+    box: Box | None = getattr(record, "box_px", None)
+    return (box,) if box else ()
+
+
+def wanted(
+    sets: DataSets, tasks: Iterable[str], *, shown: Callable[[object], Sequence[Box]] = nothing
+) -> dict[str, frozenset[Box]]:
     """List every picture that the tasks' records show, with all boxes given for it as candidates.
 
     Args:
         sets: The data sets.
         tasks: Names.
+        shown: Further boxes of a record that are to be described.
 
     Returns:
         Boxes by picture path.
@@ -87,7 +107,7 @@ def wanted(sets: DataSets, tasks: Iterable[str]) -> dict[str, frozenset[Box]]:
         for split in sets.splits(name):
             for record in sets.read(name, split):
                 for image in pictures_of(record):
-                    boxes[image].update(getattr(record, "boxes_px", ()))
+                    boxes[image].update((*getattr(record, "boxes_px", ()), *shown(record)))
     return {image: frozenset(found) for image, found in boxes.items()}
 
 
@@ -155,6 +175,7 @@ def prepare(
     tasks: Iterable[str],
     extractor: RegionExtractor,
     *,
+    shown: Callable[[object], Sequence[Box]] = nothing,
     on_total: Callable[[int], None],
     on_progress: Callable[[int], None],
 ) -> Regions:
@@ -165,6 +186,7 @@ def prepare(
         folder: Of the run.
         tasks: Names of the tasks whose pictures are wanted.
         extractor: Finds and describes regions.
+        shown: Boxes of a record that are described beside its candidates.
         on_total: Called with the number of distinct pictures.
         on_progress: Called with the number of pictures done since the last call.
 
@@ -175,7 +197,7 @@ def prepare(
         DataError: The folder holds another detector's features or lacks boxes of a picture it holds, or a picture is
             missing.
     """
-    boxes = wanted(sets, tasks)
+    boxes = wanted(sets, tasks, shown=shown)
     keys = keys_of(sets.root, boxes)
     jobs = _jobs(boxes, keys)
     on_total(len(jobs))

@@ -5,6 +5,7 @@ RUN.out/
   features/       regions of every picture
   pictures.json   picture path -> key of its regions
   boxes.json      key of regions -> digest of the boxes that tasks gave
+  negatives/      pictures that look alike, where the recipe asks for tables of them
   answers/        vocabularies of the answer heads
   checkpoint/     the model so far; blind/checkpoint/ the blind model
   log.jsonl       losses by round
@@ -15,6 +16,7 @@ RUN.out/
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,8 +28,12 @@ from training.data import answers as answer_lists
 from training.data import clean
 from training.data.sets import OPENED, DataSets
 from training.evaluate import MOST_ITEMS, evaluate
-from training.features import Regions, prepare
-from training.items import PictureShelf, TaskItems
+from training.features import Box, Regions, nothing, prepare, right_box
+from training.items import ItemMaker, PictureShelf, TaskItems
+from training.loading import mining
+from training.loading.gallery import Nearest, compared
+from training.loading.loader import BatchMaker
+from training.loading.workshop import open_workshop
 from training.loop import Progress, train
 from training.metrics.prediction import Rated
 from twelve.bundle import DETECTOR_WEIGHTS, Bundle
@@ -96,8 +102,46 @@ def features(recipe: Recipe, *, on_total: Callable[[int], None], on_progress: Ca
     """Find and keep the regions of all pictures of the recipe's tasks; see `training.features.prepare`."""
     begin(recipe)
     return prepare(
-        data_sets(recipe), recipe.run.out, recipe.tasks, extractor(recipe), on_total=on_total, on_progress=on_progress
+        data_sets(recipe),
+        recipe.run.out,
+        recipe.tasks,
+        extractor(recipe),
+        shown=shown(recipe),
+        on_total=on_total,
+        on_progress=on_progress,
     )
+
+
+def shown(recipe: Recipe) -> Callable[[object], Sequence[Box]]:
+    """Say which boxes of a record training shows although nobody gives them."""
+    return right_box if recipe.loading.right_boxes else nothing
+
+
+def negatives(recipe: Recipe, *, on_total: Callable[[int], None], on_progress: Callable[[int], None]) -> None:
+    """Write the tables of nearest pictures that the recipe asks for; see `training.loading.mining`.
+
+    Args:
+        recipe: Whose features are prepared.
+        on_total: Called with the number of pictures.
+        on_progress: Called with the number of pictures done since the last call.
+
+    Raises:
+        ConfigInvalid: The recipe asks for none.
+    """
+    if not recipe.loading.mined:
+        raise ConfigInvalid("[loading] mined is 0: say how many nearest pictures to keep of each, such as 100")
+    begin(recipe)
+    reader = RunItems.open(recipe)
+    sources = [source for name in recipe.tasks if (source := reader.read(name, "train")).draws()]
+    on_total(sum(len(source.gallery.images) for source in sources))
+    for source in sources:
+        folder = negatives_folder(recipe, source.task.name)
+        mining.mine(folder, source.gallery, most=recipe.loading.mined, on_progress=on_progress)
+
+
+def negatives_folder(recipe: Recipe, task: str) -> Path:
+    """Name the folder of a task's table of nearest pictures."""
+    return recipe.run.out / mining.FOLDER / f"{task}-train"
 
 
 def vocabularies(recipe: Recipe) -> dict[str, AnswerList]:
@@ -143,14 +187,12 @@ class RunItems:
 
     Attributes:
         recipe: Of the run.
-        sets: What it reads.
         shelf: Regions of all pictures.
         encoder: Tokenises.
         answers: By head.
     """
 
     recipe: Recipe
-    sets: DataSets
     shelf: PictureShelf
     encoder: TextEncoder
     answers: Mapping[str, AnswerList]
@@ -162,8 +204,24 @@ class RunItems:
         Raises:
             DataError: There are no features yet.
         """
-        shelf = PictureShelf(Regions.open(recipe.run.out), blind=blind)
-        return cls(recipe, data_sets(recipe), shelf, TextEncoder.load(recipe.model.vocabulary), vocabularies(recipe))
+        shelf = PictureShelf(Regions.open(recipe.run.out), blind=blind, kept=recipe.loading.pictures_kept)
+        return cls(recipe, shelf, TextEncoder.load(recipe.model.vocabulary), vocabularies(recipe))
+
+    @cached_property
+    def sets(self) -> DataSets:
+        """Open the data sets."""
+        return data_sets(self.recipe)
+
+    def maker(self, name: str, *, most_tokens: int | None = None) -> ItemMaker:
+        """Give what makes a task's items.
+
+        Args:
+            name: Of the task.
+            most_tokens: That the model can place; None where no model reads them.
+        """
+        task = TASKS[name]
+        answers = self.answers.get(task.head, AnswerList())
+        return ItemMaker(task, self.shelf, self.encoder, answers, most_tokens=most_tokens)
 
     def read(self, name: str, split: str, *, most_tokens: int | None = None) -> TaskItems:
         """Read a task's items of one split.
@@ -176,16 +234,42 @@ class RunItems:
         Raises:
             DataError: The split is empty, or a file is not as its format says.
         """
+        return TaskItems.read(self.maker(name, most_tokens=most_tokens), self.sets, split, seed=self.recipe.run.seed)
+
+    def lessons(self, name: str, *, most_tokens: int) -> TaskItems:
+        """Read a task's items as the recipe has them trained on.
+
+        Args:
+            name: Of the task.
+            most_tokens: That the model can place.
+
+        Raises:
+            DataError: The split is empty, or a file is not as its format says.
+        """
         return TaskItems.read(
-            name,
+            self.maker(name, most_tokens=most_tokens),
             self.sets,
-            split,
-            self.shelf,
-            encoder=self.encoder,
-            answers=self.answers,
+            "train",
             seed=self.recipe.run.seed,
-            most_tokens=most_tokens,
+            nearest=self._nearest(name),
+            shown=shown(self.recipe),
         )
+
+    def _nearest(self, name: str) -> Nearest:
+        most = self.recipe.loading.mined
+        return partial(mining.load, negatives_folder(self.recipe, name), most=most) if most else compared
+
+
+def batch_maker(recipe: Recipe, *, blind: bool, most_tokens: int) -> BatchMaker:
+    """Open what one process needs to make the batches of a run.
+
+    Args:
+        recipe: Of the run.
+        blind: Whether pictures are hidden.
+        most_tokens: That the model can place.
+    """
+    reader = RunItems.open(recipe, blind=blind)
+    return BatchMaker({name: reader.maker(name, most_tokens=most_tokens) for name in recipe.tasks})
 
 
 def run(recipe: Recipe, *, blind: bool, on_progress: Callable[[Progress], None]) -> TwelveModel:
@@ -203,10 +287,12 @@ def run(recipe: Recipe, *, blind: bool, on_progress: Callable[[Progress], None])
     reader = RunItems.open(recipe, blind=blind)
     model = new_model(recipe, reader.answers)
     most_tokens = model.config.max_position_embeddings
-    sources = {name: reader.read(name, "train", most_tokens=most_tokens) for name in recipe.tasks}
     out = recipe.run.out / BLIND if blind else recipe.run.out
     out.mkdir(parents=True, exist_ok=True)
-    train(model, sources, recipe, out, on_progress=on_progress)
+    opened = partial(batch_maker, recipe, blind=blind, most_tokens=most_tokens)
+    with open_workshop(opened, workers=recipe.loading.workers, ahead=recipe.loading.ahead) as workshop:
+        sources = {name: reader.lessons(name, most_tokens=most_tokens) for name in recipe.tasks}
+        train(model, sources, recipe, out, workshop=workshop, on_progress=on_progress)
     return model.eval()
 
 
