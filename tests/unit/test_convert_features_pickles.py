@@ -164,21 +164,21 @@ def test_nothing_is_asked_of_persistent_ids_and_of_buffers_beside_the_pickle(con
         load_fields(content)
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"cnumpy\ndtype\n(dS'make'\nI1\nsb.",  # BUILD with a dict of attributes
-        b"cnumpy\ndtype\n(N(dS'_make'\nI1\nstb.",  # BUILD with slots
-        b"cnumpy.core.multiarray\n_reconstruct\n(N(dS'__call__'\nI1\nstb.",
-        b"cnumpy\nndarray\n(I3\ntR.",  # an array made by its class
-        b"cnumpy\nndarray\n(I3\nt\x81.",
-        b"cnumpy\ndtype\nS'x'\na.",  # APPEND to a name
-        b"cnumpy\ndtype\nS'x'\nI1\ns.",  # SETITEM of a name
-        b"c_codecs\nencode\n(S'x'\nS'zlib'\ntR.",  # another codec than the one that bytes are written with
-        b"cnumpy.core.multiarray\n_reconstruct.__globals__\n.",
-    ],
-)
-def test_what_stands_in_for_numpy_is_neither_changed_nor_used_otherwise(content: bytes):
-    with pytest.raises(Refused):
+MISUSES = {
+    "attributes of a name": (b"cnumpy\ndtype\n(dS'make'\nI1\nsb.", "it changes a name"),
+    "slots of a name": (b"cnumpy\ndtype\n(N(dS'_make'\nI1\nstb.", "it changes a name"),
+    "the call of a name": (b"cnumpy.core.multiarray\n_reconstruct\n(N(dS'__call__'\nI1\nstb.", "it changes a name"),
+    "an array by its class": (b"cnumpy\nndarray\n(I3\ntR.", "in another way than numpy writes one"),
+    "an array as an object": (b"cnumpy\nndarray\n(I3\nt\x81.", "NEWOBJ"),
+    "an item of a name": (b"cnumpy\ndtype\nS'x'\nI1\ns.", "does not support item assignment"),
+    "more of a name": (b"cnumpy\ndtype\nS'x'\na.", "no attribute"),
+    "another codec": (b"c_codecs\nencode\n(S'x'\nS'zlib'\ntR.", "bytes are written as 'zlib', expected 'latin1'"),
+    "a part of a name": (b"cnumpy.core.multiarray\n_reconstruct.__globals__\n.", "asks for .*__globals__"),
+}
+
+
+@pytest.mark.parametrize(("content", "says"), MISUSES.values(), ids=MISUSES)
+def test_what_stands_in_for_numpy_is_neither_changed_nor_used_otherwise(content: bytes, says: str):
+    with pytest.raises(Refused, match=says):
         load_fields(content)
     assert np.array_equal(load_fields(pickle.dumps({"rows": np.ones((2, 3))}))["rows"], np.ones((2, 3)))
