@@ -3,7 +3,6 @@
 Shapes: N rows · L word pieces · T tokens (task token included) · R regions (global one first) · F feature width.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -330,11 +329,3 @@ def _rows_of(entry: RegionSet, rows: list[int], *, given: int) -> RegionSet:
         height=entry.height,
         given=given,
     )
-
-
-def by_kind(values: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """Average values by kind, kinds in order."""
-    groups: dict[str, list[float]] = defaultdict(list)
-    for kind, value in values:
-        groups[kind].append(value)
-    return {kind: sum(found) / len(found) for kind, found in sorted(groups.items())}
