@@ -121,10 +121,10 @@ def evaluate(
                 on_progress=on_progress,
                 on_rated=partial(_keep, official, chosen.run.data),
             )
-    metrics.update(_across_tasks(chosen, gallery=gallery, paired=paired))
     (chosen.run.out / pipeline.SCORES).write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
-    (chosen.run.out / results.METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
     typer.echo(table(scores))
+    metrics.update(_across_tasks(chosen, gallery=gallery, paired=paired))
+    (chosen.run.out / results.METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
 
 
 def _keep(official: dict[str, Report], root: Path, source: TaskItems, rated: Sequence[Rated]) -> None:
