@@ -13,6 +13,8 @@ import torch
 from training.loading.workshop import open_workshop
 from twelve.errors import DataError
 
+SLOW_S = 0.02
+
 
 class Unportable(Exception):
     """An error that does not pickle."""
@@ -21,30 +23,19 @@ class Unportable(Exception):
         super().__init__(f"{first} {second}")
 
 
-def echo(job: Any) -> Any:
-    """Give the job and a tensor of it."""
+def number(job: int) -> Any:
+    """Give a number and a tensor of it, slower where it is even."""
+    time.sleep(SLOW_S * (job % 2 == 0))
     return {"job": job, "tensor": torch.full((3,), float(job))}
 
 
-def open_echo() -> Callable[[Any], Any]:
-    """Open work that gives its job back."""
-    return echo
-
-
-def slow_when_even(job: int) -> int:
-    """Take longer over even jobs."""
-    time.sleep(0.02 * (job % 2 == 0))
-    return job
-
-
-def open_slow_when_even() -> Callable[[Any], Any]:
-    """Open work that is done out of order."""
-    return slow_when_even
-
-
-def fail(job: Any) -> Any:
-    """Fail in the way the job names."""
+def do(job: Any) -> Any:
+    """Do what the job says."""
     match job:
+        case int():
+            return number(job)
+        case "threads":
+            return torch.get_num_threads()
         case "data":
             raise DataError("gqa/train.json: row 3: image: got 7, needs a name", at="row 3")
         case "unportable":
@@ -53,12 +44,14 @@ def fail(job: Any) -> Any:
             os.kill(os.getpid(), signal.SIGKILL)
         case "left":
             os._exit(3)
-    return job
+        case Path():
+            (job / f"worker-{os.getpid()}").touch()
+            time.sleep(60)
 
 
-def open_fail() -> Callable[[Any], Any]:
-    """Open work that fails as it is told."""
-    return fail
+def open_do() -> Callable[[Any], Any]:
+    """Open work that does what it is told."""
+    return do
 
 
 def open_nothing() -> Callable[[Any], Any]:
@@ -66,33 +59,10 @@ def open_nothing() -> Callable[[Any], Any]:
     raise DataError("runs/none: holds no features; run `python -m training features RECIPE` first")
 
 
-def threads(job: Any) -> int:
-    """Count torch's threads."""
-    del job
-    return torch.get_num_threads()
-
-
-def open_threads() -> Callable[[Any], Any]:
-    """Open work that counts threads."""
-    return threads
-
-
-def tell_and_wait(folder: Path) -> None:
-    """Name this process in the folder, then be busy."""
-    (folder / f"worker-{os.getpid()}").touch()
-    time.sleep(60)
-
-
-def open_tell_and_wait() -> Callable[[Any], Any]:
-    """Open work that takes a minute."""
-    return tell_and_wait
-
-
 def main() -> None:
-    """Have two workers be busy: what the tests interrupt and kill."""
-    folder = Path(sys.argv[1])
-    with open_workshop(open_tell_and_wait, workers=2, ahead=1) as workshop:
-        list(workshop.results([folder, folder]))
+    """Keep a worker busy: what the tests interrupt and kill."""
+    with open_workshop(open_do, workers=1, ahead=1) as workshop:
+        list(workshop.results([Path(sys.argv[1])]))
 
 
 if __name__ == "__main__":

@@ -247,6 +247,7 @@ def serve(connection: Connection, open_work: OpenWork) -> None:
             work = _raising(error)
         while True:
             connection.send(_outcome(work, connection.recv()))
+    os._exit(0)  # Python takes a second to tidy torch away, and the end of the process does it as well
 
 
 def _end_with_trainer() -> None:
