@@ -23,24 +23,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
-from safetensors.torch import save
-from torch import Tensor
+from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from twelve.errors import DataError
-from twelve.features.encoding import Encoding
+from twelve.features.encoding import Arrays, Encoding
 from twelve.features.region_set import RegionSet
 
 SUFFIX = ".safetensors"
 
 _LENGTH = struct.Struct("<Q")
-_DTYPES = {
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "U8": torch.uint8,
-}
+_DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
 _DAMAGED = (ValueError, KeyError, TypeError, OverflowError, RuntimeError, struct.error)
 """What comes of reading bytes as a shard that are none; torch raises RuntimeError."""
 
@@ -58,14 +53,14 @@ def pack(items: Sequence[tuple[str, RegionSet]], encoding: Encoding) -> bytes:
     sets = [regions for _, regions in items]
     arrays = {
         **encoding.encode(torch.cat([regions.features for regions in sets]).float()),
-        "boxes_px": torch.cat([regions.boxes_px for regions in sets]).float(),
-        "scores": torch.cat([regions.scores for regions in sets]).float(),
-        "labels": torch.cat([regions.labels for regions in sets]).int(),
-        "offsets": torch.tensor([0, *map(len, sets)]).cumsum(dim=0),
-        "sizes": torch.tensor([[each.width, each.height, each.given] for each in sets], dtype=torch.int32),
-        "keys": torch.tensor(list(json.dumps([key for key, _ in items]).encode()), dtype=torch.uint8),
+        "boxes_px": torch.cat([regions.boxes_px for regions in sets]).float().numpy(),
+        "scores": torch.cat([regions.scores for regions in sets]).float().numpy(),
+        "labels": torch.cat([regions.labels for regions in sets]).int().numpy(),
+        "offsets": np.cumsum([0, *map(len, sets)], dtype=np.int64),
+        "sizes": np.array([[each.width, each.height, each.given] for each in sets], dtype=np.int32),
+        "keys": np.frombuffer(json.dumps([key for key, _ in items]).encode(), dtype=np.uint8),
     }
-    return bytes(save({name: array.contiguous() for name, array in arrays.items()}))
+    return bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 def file_name(number: int, data: bytes) -> str:
@@ -106,12 +101,14 @@ class Shard:
         path: Of its file.
         arrays: The mapped arrays; never written to.
         offsets: Where each picture's regions begin and end, off the map.
+        sizes: Each picture's width, height, given; likewise.
         encoding: Of the features.
     """
 
     path: Path
-    arrays: Mapping[str, Tensor]
+    arrays: Arrays
     offsets: Sequence[int]
+    sizes: Sequence[Sequence[int]]
     encoding: Encoding
 
     @classmethod
@@ -130,7 +127,7 @@ class Shard:
         """
         try:
             arrays = _mapped(path)
-            return cls(path, arrays, arrays["offsets"].tolist(), encoding)
+            return cls(path, arrays, arrays["offsets"].tolist(), arrays["sizes"].tolist(), encoding)
         except _DAMAGED as error:
             raise _damaged(path, error) from error
 
@@ -141,19 +138,19 @@ class Shard:
             DataError: They cannot be read.
         """
         try:
-            return tuple(json.loads(self.arrays["keys"].numpy().tobytes()))
+            return tuple(json.loads(self.arrays["keys"].tobytes()))
         except _DAMAGED as error:
             raise _damaged(self.path, error) from error
 
     def regions(self, row: int) -> RegionSet:
         """Give the regions of the picture at a row, copied off the map."""
         rows = slice(self.offsets[row], self.offsets[row + 1])
-        width, height, given = self.arrays["sizes"][row].tolist()
+        width, height, given = self.sizes[row]
         return RegionSet(
             features=self.encoding.decode(self.arrays, rows),
-            boxes_px=self.arrays["boxes_px"][rows].clone(),
-            scores=self.arrays["scores"][rows].clone(),
-            labels=self.arrays["labels"][rows].long(),
+            boxes_px=torch.from_numpy(self.arrays["boxes_px"][rows].copy()),
+            scores=torch.from_numpy(self.arrays["scores"][rows].copy()),
+            labels=torch.from_numpy(self.arrays["labels"][rows].astype(np.int64)),
             width=width,
             height=height,
             given=given,
@@ -164,15 +161,15 @@ def _damaged(path: Path, error: Exception) -> DataError:
     return DataError(f"{path}: the shard is damaged or cut short ({error}); restore it")
 
 
-def _mapped(path: Path) -> dict[str, Tensor]:
+def _mapped(path: Path) -> dict[str, NDArray[Any]]:
     """Map each array of a safetensors file: 8 bytes of length, a JSON header, then the arrays."""
-    content = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8)
-    (length,) = _LENGTH.unpack(content[: _LENGTH.size].numpy().tobytes())
+    content = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8).numpy()
+    (length,) = _LENGTH.unpack(content[: _LENGTH.size].tobytes())
     begin = _LENGTH.size + length
-    header = json.loads(content[_LENGTH.size : begin].numpy().tobytes())
+    header = json.loads(content[_LENGTH.size : begin].tobytes())
     return {name: _array(content[begin:], entry) for name, entry in header.items() if name != "__metadata__"}
 
 
-def _array(content: Tensor, entry: Mapping[str, Any]) -> Tensor:
+def _array(content: NDArray[np.uint8], entry: Mapping[str, Any]) -> NDArray[Any]:
     first, last = entry["data_offsets"]
     return content[first:last].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
