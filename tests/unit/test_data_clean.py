@@ -134,6 +134,17 @@ def test_tests_are_read_whole(root):
     assert len(list(DataSets.cleaned(root).read("refcoco", "test"))) == 2
 
 
+def test_what_a_challenge_asks_for_is_no_test(root):
+    """GQA's submission file repeats val's questions: were it a test, no picture of val would stay."""
+    gqa = root / "gqa"
+    clean.write(root)
+    before = Manifest.load(root).tasks
+    (gqa / "submission_all_questions.json").write_text((gqa / "train_balanced_questions.json").read_text())
+    assert "submission" in available_splits("gqa", root)
+    after = clean.write(root).tasks
+    assert {task: one.splits for task, one in after.items()} == {task: one.splits for task, one in before.items()}
+
+
 def test_every_file_that_is_read_is_stamped(root, monkeypatch):
     opened = []
 

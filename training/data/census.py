@@ -9,7 +9,11 @@ from training.data.readers import READERS, available_splits, read
 from twelve.errors import DataError
 
 LEARNED = ("train", "val")
-"""Splits that a model is trained on or chosen by. Every other split (test, testA, testB, …) is a test."""
+"""Splits that a model is trained on or chosen by."""
+
+ASKED = ("submission",)
+"""GQA's list of everything that its challenge wants answered, val's questions among them. Every split that is neither
+learned nor this is a test: test, testA, testB, test-dev, …"""
 
 Shown = tuple[str, ...]
 """The identities of the pictures of one row: two for NLVR2, else one."""
@@ -45,7 +49,7 @@ def learned(splits: Mapping[str, Counter[Shown]]) -> frozenset[str]:
 
 def tested(splits: Mapping[str, Counter[Shown]]) -> frozenset[str]:
     """Give the pictures of a task's tests."""
-    return _pictures(splits[name] for name in splits if name not in LEARNED)
+    return _pictures(splits[name] for name in splits if name not in (*LEARNED, *ASKED))
 
 
 def _splits(task: str, root: Path, identities: Identities) -> Iterator[tuple[str, Counter[Shown]]]:
