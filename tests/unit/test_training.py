@@ -112,6 +112,19 @@ def test_a_run_goes_on_elsewhere_for_more_rounds_and_with_other_habits(begun: Re
     assert json.loads((tmp_path / "checkpoint/state.json").read_text())["round"] == 2
 
 
+def test_a_run_that_was_begun_before_recipes_spoke_of_cleaning_goes_on(begun: Recipe, tmp_path: Path) -> None:
+    chosen = elsewhere(begun, tmp_path, rounds=2)
+    shutil.copytree(begun.run.out / checkpoint.FOLDER, tmp_path / checkpoint.FOLDER)
+    state = tmp_path / checkpoint.FOLDER / checkpoint.STATE
+    values = json.loads(state.read_text())
+    del values["recipe"]["run"]["clean"]
+    state.write_text(json.dumps(values))
+    with pytest.raises(ConfigInvalid, match=r"^\[run\] clean: .* was begun with auto, the recipe says never"):
+        pipeline.run(changed(chosen, run={"clean": "never"}), blind=False, on_progress=quiet)
+    pipeline.run(chosen, blind=False, on_progress=quiet)
+    assert json.loads(state.read_text())["round"] == 2
+
+
 def test_a_kill_while_saving_leaves_a_run_that_is_found(begun: Recipe, tmp_path: Path) -> None:
     chosen = elsewhere(begun, tmp_path, rounds=1)
     shutil.copytree(begun.run.out / checkpoint.FOLDER, tmp_path / f"{checkpoint.FOLDER}.old")
