@@ -5,10 +5,11 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read once, when torch loads OpenMP: waiting threads must not spin
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -22,11 +23,15 @@ from rich.progress import (
 )
 
 from training import detector as detectors
-from training import pipeline, requests
+from training import pipeline, requests, results
 from training.config import Recipe
 from training.data.command import app as data_app
+from training.data.command import write_manifest
 from training.evaluate import MOST_ITEMS, table
+from training.items import TaskItems
 from training.loop import Progress as Rounds
+from training.metrics.figures import Report
+from training.metrics.prediction import Rated
 from training.world.command import world
 from twelve.errors import DataError, StartupError
 
@@ -62,6 +67,14 @@ def features(recipe: RecipePath, seed: Seed = None, out: Out = None) -> None:
 
 
 @app.command()
+def negatives(recipe: RecipePath, seed: Seed = None, out: Out = None) -> None:
+    """Find the pictures that look alike, for tasks that choose among pictures; goes on where it was cut short."""
+    chosen = Recipe.load(recipe, seed=seed, out=out)
+    with bar("negatives") as (on_total, on_progress):
+        pipeline.negatives(chosen, on_total=on_total, on_progress=on_progress)
+
+
+@app.command()
 def run(recipe: RecipePath, seed: Seed = None, out: Out = None, blind: Blind = False) -> None:
     """Train the model by round robin over the recipe's tasks; goes on from its last checkpoint."""
     chosen = Recipe.load(recipe, seed=seed, out=out)
@@ -75,10 +88,18 @@ def evaluate(
     seed: Seed = None,
     out: Out = None,
     most: Annotated[int, typer.Option(help="Items of one task and split.")] = MOST_ITEMS,
+    gallery: Annotated[int, typer.Option(help="Pictures that retrieval is ranked on, 1000 or 5000; 0 for none.")] = 0,
+    paired: Annotated[
+        int, typer.Option(help="Pictures of grounding consistency; 0 for none.")
+    ] = results.PICTURES_PAIRED,
 ) -> None:
-    """Measure the model on every task, beside chance, its blind twin where there is one, and novel compositions."""
+    """Measure the model on every task, beside chance, its blind twin where there is one, and novel compositions.
+
+    Official figures of the same answers go into metrics.json.
+    """
     chosen = Recipe.load(recipe, seed=seed, out=out)
-    scores = {}
+    scores: dict[str, Any] = {}
+    metrics: dict[str, Any] = {}
     wanted = [("model", "test", False), ("novel", "novel", False), ("blind", "test", True)]
     for column, split, blind in wanted:
         try:
@@ -88,12 +109,62 @@ def evaluate(
                 raise
             console.print(f"no blind model: {error.message}")
             continue
+        official = metrics[column] = {}
         with bar(column) as (on_total, on_progress):
             scores[column] = pipeline.score(
-                chosen, model, split, blind=blind, most=most, on_total=on_total, on_progress=on_progress
+                chosen,
+                model,
+                split,
+                blind=blind,
+                most=most,
+                on_total=on_total,
+                on_progress=on_progress,
+                on_rated=partial(_keep, official, chosen.run.data),
             )
     (chosen.run.out / pipeline.SCORES).write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     typer.echo(table(scores))
+    metrics.update(_across_tasks(chosen, gallery=gallery, paired=paired))
+    (chosen.run.out / results.METRICS).write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+
+def _keep(official: dict[str, Report], root: Path, source: TaskItems, rated: Sequence[Rated]) -> None:
+    official[source.task.name] = results.of_task(source, rated, root)
+
+
+def _across_tasks(chosen: Recipe, *, gallery: int, paired: int) -> dict[str, Report]:
+    """Measure what is no task's own: grounding consistency, and rankings where they are asked for."""
+    model = pipeline.trained(chosen, blind=False)
+    found: dict[str, Report] = {}
+    if paired:
+        with bar("consistency") as (on_total, on_progress):
+            found["grounding consistency"] = results.grounding_or_why_not(
+                chosen, model, pictures=paired, on_total=on_total, on_progress=on_progress
+            )
+    if gallery:
+        with bar("galleries") as (on_total, on_progress):
+            found["retrieval"] = results.retrieval(
+                chosen, model, "test", pictures=gallery, on_total=on_total, on_progress=on_progress
+            )
+    return found
+
+
+@app.command()
+def predict(
+    recipe: RecipePath,
+    task: Annotated[str, typer.Option(help="Of the recipe.")],
+    to: Annotated[
+        Path, typer.Option(help="The file to write; what is done of it is kept beside it until it is whole.")
+    ],
+    split: str = "test",
+    seed: Seed = None,
+    out: Out = None,
+) -> None:
+    """Write a task's answers to a split as its challenge takes them; see docs/metrics.md."""
+    chosen = Recipe.load(recipe, seed=seed, out=out)
+    model = pipeline.trained(chosen, blind=False)
+    with bar(task) as (on_total, on_progress):
+        rows = results.predict(chosen, model, task, split, to, on_total=on_total, on_progress=on_progress)
+    typer.echo(f"{to}: {rows:,} predictions")
 
 
 @app.command()
@@ -120,9 +191,13 @@ def everything(recipe: RecipePath, seed: Seed = None, out: Out = None, with_blin
     if chosen.world is not None and not (chosen.run.data / "world.json").is_file():
         made = chosen.world
         stages.append(("world", lambda: world(out=chosen.run.data, profile=made.profile, seed=made.seed)))
+    if pipeline.is_to_be_cleaned(chosen):
+        stages.append(("clean split", lambda: write_manifest(chosen.run.data)))
     if not (chosen.run.out / pipeline.DETECTOR / "detector.safetensors").is_file():
         stages.append(("detector", lambda: detector(recipe, seed, out)))
     stages.append(("features", lambda: features(recipe, seed, out)))
+    if chosen.loading.mined:
+        stages.append(("negatives", lambda: negatives(recipe, seed, out)))
     stages.append(("model", lambda: run(recipe, seed, out)))
     if with_blind:
         stages.append(("blind model", lambda: run(recipe, seed, out, blind=True)))
@@ -168,7 +243,8 @@ def rounds_bar(total: int) -> Iterator[Callable[[Rounds], None]]:
 
         def show(rounds: Rounds) -> None:
             losses = " ".join(f"{name} {loss:.2f}" for name, loss in rounds.losses.items())
-            progress.update(task, completed=rounds.round, note=f"{rounds.items_per_s:.0f} items/s  {losses}")
+            pace = f"{rounds.items_per_s:.0f} items/s, {rounds.waiting:.0%} waiting for data"
+            progress.update(task, completed=rounds.round, note=f"{pace}  {losses}")
 
         yield show
 

@@ -10,13 +10,14 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
+from training.config import Loading
 from twelve.errors import ConfigInvalid
 from twelve.heads.model import TwelveModel
 
@@ -28,8 +29,12 @@ MAY_CHANGE: Mapping[str, frozenset[str]] = {
     "optim": frozenset({"rounds"}),
     "model": frozenset(),
     "tasks": frozenset(),
+    "loading": frozenset({"workers", "ahead", "pictures_kept"}),
 }
 """Sections of a recipe that steer the steps, and their keys that may differ when a run goes on."""
+
+BEFORE: Mapping[str, Mapping[str, Any]] = {"run": {"clean": "auto"}, "loading": asdict(Loading())}
+"""Keys that recipes of older checkpoints lack, and what they stood for."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def load(out: Path, model: TwelveModel, optimiser: torch.optim.Optimizer, recipe
 
 def _refuse_changes(begun: Mapping[str, Any], recipe: Mapping[str, Any], place: Path) -> None:
     for section, free in MAY_CHANGE.items():
-        before, now = begun[section], recipe[section]
+        before, now = {**BEFORE.get(section, {}), **begun.get(section, {})}, recipe[section]
         changed = [key for key in {**before, **now} if key not in free and before.get(key) != now.get(key)]
         if changed:
             raise ConfigInvalid(

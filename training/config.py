@@ -22,6 +22,8 @@ class Run:
         out: Folder of features, checkpoints and logs.
         seed: Of everything drawn.
         threads: Of torch; part of what makes a run repeatable.
+        clean: Whether train and val leave out what the data root's clean.json names: "auto" where there is one,
+            "always", or "never"; see `training.data.clean`.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Run:
     out: Path
     seed: int = 0
     threads: int = 2
+    clean: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +111,37 @@ class Keep:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Loading:
+    """How batches come to be; no number of workers changes one.
+
+    Attributes:
+        workers: Processes that make batches beside the one that trains; 0 makes them in it.
+        ahead: Batches that each worker may have in hand.
+        pictures_kept: Whose regions each process holds in memory, those last looked at.
+        group: Batches that are drawn together and cut by length, to pad less; 1 leaves each as it was drawn.
+        mined: Nearest pictures of the tables that `python -m training negatives` writes (100 as published); 0 compares
+            the pictures in memory when the run starts, and keeps 20 of each.
+        right_boxes: Whether training shows the right box of an expression among the regions, as 12-in-1's code does.
+    """
+
+    workers: int = 0
+    ahead: int = 2
+    pictures_kept: int = 20_000
+    group: int = 1
+    mined: int = 0
+    right_boxes: bool = False
+
+    def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise ConfigInvalid(f"[loading] {name}: got {getattr(self, name)}, needs at least {least}")
+
+
+LEAST: Mapping[str, int] = {"workers": 0, "ahead": 1, "pictures_kept": 0, "group": 1, "mined": 0}
+"""Smallest values of what counts something under [loading]."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """A whole recipe; `detector` is read by `training.detector`."""
 
@@ -117,6 +151,7 @@ class Recipe:
     model: Model = field(default_factory=Model)
     world: World | None = None
     keep: Keep = field(default_factory=Keep)
+    loading: Loading = field(default_factory=Loading)
     detector: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -145,6 +180,7 @@ class Recipe:
             model=_section(Model, values, "model", path),
             world=_section(World, values, "world", path) if "world" in values else None,
             keep=_section(Keep, values, "keep", path),
+            loading=_section(Loading, values, "loading", path),
             detector=values.get("detector", {}),
         )
         changes: dict[str, Any] = {"seed": recipe.run.seed if seed is None else seed, "out": out or recipe.run.out}

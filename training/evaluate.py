@@ -6,16 +6,20 @@ Shapes: M items · A choices of an item.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from training.items import Item, TaskItems, by_kind, padded
+from training.items import Item, TaskItems, padded
 from training.loop import TrainedForward, device_of
+from training.metrics.figures import by_group, mean
+from training.metrics.prediction import Prediction, Rated
 from twelve.engines.engine import heads_of
 from twelve.errors import DataError
 from twelve.heads.model import TwelveModel
 from twelve.tasks.base import Decoded
+
+T = TypeVar("T")
 
 BATCH = 64
 MOST_ITEMS = 2000
@@ -46,13 +50,21 @@ class TaskScore:
         return plain
 
 
+@dataclass(frozen=True)
+class Measured:
+    """A task's score, and the answers it is of."""
+
+    score: TaskScore
+    rated: Sequence[Rated]
+
+
 def evaluate(
     model: TwelveModel,
     source: TaskItems,
     *,
     most: int = MOST_ITEMS,
     on_progress: Callable[[int], None] = lambda done: None,
-) -> TaskScore:
+) -> Measured:
     """Ask a model a task's items.
 
     Args:
@@ -62,33 +74,50 @@ def evaluate(
         on_progress: Called with the number of items done since the last call.
 
     Returns:
-        The score.
+        The score and every answer.
 
     Raises:
         DataError: An item has no right answer; names it.
     """
     places = spread(len(source), most)
-    rated: list[tuple[str, float]] = []
-    chances: list[float] = []
+    rated = [_rated(source, item, one) for item, one in predictions(model, source, places, on_progress=on_progress)]
+    kinds = {kind: mean(values) for kind, values in by_group((one.kind, one.value) for one in rated).items()}
+    score = mean(one.value for one in rated)
+    return Measured(
+        TaskScore(len(rated), score, mean(one.chance for one in rated), kinds if len(kinds) > 1 else {}), rated
+    )
+
+
+def predictions(
+    model: TwelveModel,
+    source: TaskItems,
+    places: Sequence[int],
+    *,
+    on_progress: Callable[[int], None] = lambda done: None,
+) -> Iterator[tuple[Item, Prediction]]:
+    """Answer the items at some places, in their order; right answers need not be known."""
     for chunk in chunks(places, BATCH):
-        items = [_answered(source, place) for place in chunk]
-        for item, answer in zip(items, answers(model, source, items), strict=True):
-            rated.append((item.kind, source.task.metric(answer.answer, item.labelled.target)))
-            chances.append(source.task.chance(item.labelled.target, item.seen))
+        items = [source.item(place, place) for place in chunk]
+        for place, item, given in zip(chunk, items, answers(model, source, items), strict=True):
+            ranked = tuple(candidate.answer for candidate in given.candidates)
+            yield item, Prediction(source.records[place], given.answer, ranked)
         on_progress(len(items))
-    score = sum(value for _, value in rated) / len(rated)
-    kinds = by_kind(rated)
-    return TaskScore(len(rated), score, sum(chances) / len(chances), kinds if len(kinds) > 1 else {})
 
 
-def _answered(source: TaskItems, place: int) -> Item:
-    item = source.item(place, place)
+def _rated(source: TaskItems, item: Item, prediction: Prediction) -> Rated:
     if item.labelled.target == ():
         raise DataError(
-            f"task {source.task.name!r}, {source.split}: item {source.records[place].id!r} has no right answer; "
+            f"task {source.task.name!r}, {source.split}: item {prediction.record.id!r} has no right answer; "
             "evaluate on a split that is annotated"
         )
-    return item
+    return Rated(
+        prediction.record,
+        prediction.answer,
+        prediction.ranked,
+        value=source.task.metric(prediction.answer, item.labelled.target),
+        chance=source.task.chance(item.labelled.target, item.seen),
+        kind=item.kind,
+    )
 
 
 def answers(model: TwelveModel, source: TaskItems, items: Sequence[Item]) -> list[Decoded]:
@@ -102,7 +131,7 @@ def answers(model: TwelveModel, source: TaskItems, items: Sequence[Item]) -> lis
     ]
 
 
-def chunks(places: Sequence[int], size: int) -> Iterator[list[int]]:
+def chunks(places: Sequence[T], size: int) -> Iterator[list[T]]:
     """Cut a sequence into pieces of a size (`itertools.batched` comes with Python 3.12)."""
     remaining = iter(places)
     while chunk := list(islice(remaining, size)):

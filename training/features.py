@@ -14,7 +14,8 @@ from typing import Self
 
 import torch
 
-from training.data.readers import available_splits, read
+from training.data.identity import pictures_of
+from training.data.sets import DataSets
 from twelve.boxes import clip
 from twelve.bundle import sha256_of
 from twelve.errors import DataError
@@ -66,34 +67,48 @@ class Regions:
             raise DataError(f"{image}: has no features; run `python -m training features RECIPE` with this recipe")
         return self._keys[image]
 
+    @property
+    def detector_digest(self) -> str:
+        """Name the detector that found the regions."""
+        return self._store.settings.detector_digest
+
     def entry(self, key: str) -> RegionSet:
         """Give the entry that goes by a hash."""
         return self._store[key]
 
 
-def wanted(root: Path, tasks: Iterable[str]) -> dict[str, frozenset[Box]]:
+def nothing(record: object) -> Sequence[Box]:
+    """Show no box beside those that a record gives as candidates."""
+    del record
+    return ()
+
+
+def right_box(record: object) -> Sequence[Box]:
+    """Show the box that a record's expression means; records of other kinds have none."""
+    box: Box | None = getattr(record, "box_px", None)
+    return (box,) if box else ()
+
+
+def wanted(
+    sets: DataSets, tasks: Iterable[str], *, shown: Callable[[object], Sequence[Box]] = nothing
+) -> dict[str, frozenset[Box]]:
     """List every picture that the tasks' records show, with all boxes given for it as candidates.
 
     Args:
-        root: The data root.
+        sets: The data sets.
         tasks: Names.
+        shown: Further boxes of a record that are to be described.
 
     Returns:
         Boxes by picture path.
     """
     boxes: dict[str, set[Box]] = defaultdict(set)
     for name in tasks:
-        for split in available_splits(name, root):
-            for record in read(name, root, split):
+        for split in sets.splits(name):
+            for record in sets.read(name, split):
                 for image in pictures_of(record):
-                    boxes[image].update(getattr(record, "boxes_px", ()))
+                    boxes[image].update((*getattr(record, "boxes_px", ()), *shown(record)))
     return {image: frozenset(found) for image, found in boxes.items()}
-
-
-def pictures_of(record: object) -> Sequence[str]:
-    """Name the pictures of a record of any kind."""
-    images: Sequence[str] = getattr(record, "images", None) or (record.image,)  # type: ignore[attr-defined]
-    return images
 
 
 def given_rows(entry: RegionSet, boxes: Sequence[Sequence[float]], *, at: str) -> tuple[int, ...]:
@@ -155,21 +170,23 @@ def keys_of(root: Path, images: Iterable[str]) -> dict[str, str]:
 
 
 def prepare(
-    root: Path,
+    sets: DataSets,
     folder: Path,
     tasks: Iterable[str],
     extractor: RegionExtractor,
     *,
+    shown: Callable[[object], Sequence[Box]] = nothing,
     on_total: Callable[[int], None],
     on_progress: Callable[[int], None],
 ) -> Regions:
     """Find and keep the regions of all pictures of a data root; a run that was cut short goes on where it stopped.
 
     Args:
-        root: The data root.
+        sets: The data sets.
         folder: Of the run.
         tasks: Names of the tasks whose pictures are wanted.
         extractor: Finds and describes regions.
+        shown: Boxes of a record that are described beside its candidates.
         on_total: Called with the number of distinct pictures.
         on_progress: Called with the number of pictures done since the last call.
 
@@ -180,8 +197,8 @@ def prepare(
         DataError: The folder holds another detector's features or lacks boxes of a picture it holds, or a picture is
             missing.
     """
-    boxes = wanted(root, tasks)
-    keys = keys_of(root, boxes)
+    boxes = wanted(sets, tasks, shown=shown)
+    keys = keys_of(sets.root, boxes)
     jobs = _jobs(boxes, keys)
     on_total(len(jobs))
     store = _store(folder / STORE, extractor)
@@ -190,7 +207,7 @@ def prepare(
     on_progress(len(jobs) - len(missing))
     for start in range(0, len(missing), SHARD):
         chunk = missing[start : start + SHARD]
-        store.append([(key, _regions(root / jobs[key][0], jobs[key][1], extractor)) for key in chunk])
+        store.append([(key, _regions(sets.root / jobs[key][0], jobs[key][1], extractor)) for key in chunk])
         on_progress(len(chunk))
     store.close()
     described = {key: _digest(boxes) for key, (_, boxes) in jobs.items() if boxes}

@@ -3,35 +3,46 @@
 Shapes: N rows · L word pieces · T tokens (task token included) · R regions (global one first) · F feature width.
 """
 
-import random
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from training.data.readers import read
-from training.features import Regions, given_rows, pictures_of
+from training.data.identity import pictures_of
+from training.data.sets import DataSets
+from training.features import Box, Regions, given_rows, nothing
+from training.loading.gallery import Gallery, Nearest, NotedDraw, SeededDraw, compared, seeded
 from twelve.batch import Text, Visual, pad, visual
 from twelve.errors import DataError
 from twelve.regions.extractor import RegionSet
 from twelve.schema import StoredImage
 from twelve.tasks.base import AnswerList, Labelled, Prompt, Seen
-from twelve.tasks.registry import TASKS, AnyTask
+from twelve.tasks.registry import AnyTask
 from twelve.text import TextEncoder
-
-NEAR = 20
-"""Nearest pictures among which a hard negative is drawn (the published code draws among 100 of 113,000)."""
-
-ROWS_AT_ONCE = 1024
-"""Pictures whose distances to all others are held at a time: 0.5 GB with the 113,000 of COCO."""
 
 PICTURES_KEPT = 20_000
 """Pictures whose regions are held in memory, those last looked at; all of the small world's."""
+
+TEXTS_KEPT = 100_000
+"""Texts whose word pieces are held in memory, those last asked for."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of one item, drawn and decided: plain data from which any process makes the same item.
+
+    Attributes:
+        labelled: The request, and the right answer in the task's own form.
+        kind: The record's own question type, for figures by type.
+        shown_px: Boxes of the first picture that are shown although nobody gave them.
+    """
+
+    labelled: Labelled[Any]
+    kind: str
+    shown_px: Sequence[Box] = ()
 
 
 @dataclass(frozen=True)
@@ -70,11 +81,12 @@ class Padded:
 class PictureShelf:
     """Region sets and visuals of a data root, those last used kept at hand; blind shelves show nothing."""
 
-    def __init__(self, regions: Regions, *, blind: bool = False) -> None:
+    def __init__(self, regions: Regions, *, blind: bool = False, kept: int = PICTURES_KEPT) -> None:
         self._regions = regions
         self._blind = blind
-        self._entry = lru_cache(maxsize=PICTURES_KEPT)(regions.entry)
-        self._visual = lru_cache(maxsize=PICTURES_KEPT)(self._detected_visual)
+        self._entry = lru_cache(maxsize=kept)(regions.entry)
+        self._visual = lru_cache(maxsize=kept)(self._detected_visual)
+        self._counts: dict[str, int] = {}
 
     def look(self, image: str, boxes: Sequence[Sequence[float]]) -> tuple[RegionSet, tuple[int, ...]]:
         """Give a picture's detected regions followed by the given boxes, and where the boxes stand.
@@ -100,9 +112,22 @@ class PictureShelf:
         """Give the hash by which a picture goes."""
         return self._regions.key(image)
 
+    def count(self, image: str) -> int:
+        """Count a picture's detected regions."""
+        key = self.key(image)
+        if key not in self._counts:
+            entry = self._regions.entry(key)
+            self._counts[key] = len(entry) - entry.given
+        return self._counts[key]
+
+    @property
+    def detector_digest(self) -> str:
+        """Name the detector that found the regions."""
+        return self._regions.detector_digest
+
     def mean(self, image: str) -> Tensor:
-        """Give the mean of a picture's detected features, [F]."""
-        entry = self._entry(self.key(image))
+        """Give the mean of a picture's detected features, [F]; the picture is not kept."""
+        entry = self._regions.entry(self.key(image))
         return entry.features[: len(entry) - entry.given].mean(dim=0)
 
     def _shown(self, regions: RegionSet) -> Visual:
@@ -114,68 +139,44 @@ class PictureShelf:
         return self._shown(_rows_of(entry, list(range(len(entry) - entry.given)), given=0))
 
 
-class Gallery:
-    """The pictures of a task's split, and which of them look alike.
+class ItemMaker:
+    """Makes one task's items of what is asked: tokenised, and with their regions.
 
     Attributes:
-        images: Paths, each once; two of them may show one picture.
-        of: Whose pictures these are, for errors.
+        task: Whose items.
     """
 
-    def __init__(self, images: Sequence[str], shelf: PictureShelf, *, of: str) -> None:
-        self.images = sorted(set(images))
-        self.of = of
-        self._shelf = shelf
+    def __init__(
+        self, task: AnyTask, shelf: PictureShelf, encoder: TextEncoder, answers: AnswerList, *, most_tokens: int | None
+    ) -> None:
+        self.task = task
+        self.shelf = shelf
+        self._encoder = encoder
+        self._answers = answers
+        self._most_tokens = min(task.most_tokens, most_tokens or task.most_tokens)
+        self._text = lru_cache(maxsize=TEXTS_KEPT)(self._encoded)
 
-    def key(self, image: str) -> str:
-        """Give the hash by which a picture goes."""
-        return self._shelf.key(image)
+    def make(self, asked: Asked) -> Item:
+        """Make an item; equal asking gives equal items."""
+        prompt: Prompt = self.task.rows(asked.labelled.request)
+        keys = _keys(prompt)
+        boxes = (*prompt.boxes_px, *asked.shown_px)
+        looked = [self.shelf.look(key, () if slot else boxes) for slot, key in enumerate(keys)]
+        candidates = looked[0][1][: len(prompt.boxes_px)]
+        seen = Seen(tuple(regions for regions, _ in looked), candidates, self._answers)
+        visuals = [self.shelf.visual(key, regions) for key, (regions, _) in zip(keys, looked, strict=True)]
+        pairs = tuple((self._text(text), visuals[slot]) for text, slot in prompt.rows)
+        return Item(asked.labelled, seen, pairs, asked.kind)
 
-    @cached_property
-    def different(self) -> int:
-        """Count the pictures, those under two names once."""
-        return len({self.key(image) for image in self.images})
+    def length(self, asked: Asked) -> int:
+        """Count the word pieces and regions of an item's longest row, without making it."""
+        prompt: Prompt = self.task.rows(asked.labelled.request)
+        regions = [self.shelf.count(key) for key in _keys(prompt)]
+        regions[0] += len(prompt.boxes_px) + len(asked.shown_px)
+        return max(len(self._text(text).token_ids) + regions[slot] for text, slot in prompt.rows)
 
-    @cached_property
-    def near(self) -> Mapping[str, Sequence[str]]:
-        """Give each picture's nearest by mean feature (Euclidean, as the published hard negatives), nearest first."""
-        means = torch.stack([self._shelf.mean(image) for image in self.images])  # [P, F]
-        nearest = [rows for start in range(0, len(means), ROWS_AT_ONCE) for rows in _nearest(means, start)]
-        return {image: [self.images[row] for row in rows] for image, rows in zip(self.images, nearest, strict=True)}
-
-
-class SeededDraw:
-    """Draws other pictures of a task's split: one hard negative, the rest at random. Equal seeds draw equally."""
-
-    def __init__(self, gallery: Gallery, rng: random.Random) -> None:
-        self._gallery = gallery
-        self._rng = rng
-
-    def others(self, image: str, count: int) -> Sequence[str]:
-        """Draw `count` different pictures, none of them the given one, a near one first.
-
-        Raises:
-            DataError: The split has too few.
-        """
-        if self._gallery.different <= count:
-            raise DataError(
-                f"{self._gallery.of}: an item shows {count + 1} different pictures, "
-                f"the split has {self._gallery.different}; add pictures to it, or leave the task out of the recipe"
-            )
-        chosen: list[str] = []
-        taken = {self._gallery.key(image)}
-        pool: Sequence[str] = self._gallery.near[image]
-        while len(chosen) < count:
-            other = self._rng.choice(pool)
-            if self._gallery.key(other) not in taken:
-                taken.add(self._gallery.key(other))
-                chosen.append(other)
-            pool = self._gallery.images
-        return chosen
-
-    def place(self, count: int) -> int:
-        """Draw a number in [0, count)."""
-        return self._rng.randrange(count)
+    def _encoded(self, text: str) -> Text:
+        return Text(self._encoder.encode(text, most=self._most_tokens), self.task.token)
 
 
 class TaskItems:
@@ -183,54 +184,48 @@ class TaskItems:
 
     def __init__(
         self,
-        task: AnyTask,
+        maker: ItemMaker,
         records: Sequence[Any],
-        shelf: PictureShelf,
         *,
-        encoder: TextEncoder,
-        answers: AnswerList,
         seed: int,
         split: str,
-        most_tokens: int | None,
+        nearest: Nearest = compared,
+        shown: Callable[[Any], Sequence[Box]] = nothing,
     ) -> None:
-        self.task = task
+        self.maker = maker
+        self.task = maker.task
         self.records = records
-        self._shelf = shelf
-        self._encoder = encoder
-        self._answers = answers
-        self._most_tokens = min(task.most_tokens, most_tokens or task.most_tokens)
-        self._seed = seed
+        self.seed = seed
         self.split = split
-        self._gallery = Gallery(
-            [image for record in records for image in pictures_of(record)], shelf, of=f"task {task.name!r}, {split}"
+        self._shown = shown
+        self.gallery = Gallery(
+            [image for record in records for image in pictures_of(record)],
+            maker.shelf,
+            of=f"task {self.task.name!r}, {split}",
+            nearest=nearest,
         )
-        self._texts: dict[str, Text] = {}
         self._orders: dict[int, list[int]] = {}
 
     @classmethod
     def read(
         cls,
-        name: str,
-        root: Path,
+        maker: ItemMaker,
+        sets: DataSets,
         split: str,
-        shelf: PictureShelf,
         *,
-        encoder: TextEncoder,
-        answers: Mapping[str, AnswerList],
         seed: int,
-        most_tokens: int | None,
+        nearest: Nearest = compared,
+        shown: Callable[[Any], Sequence[Box]] = nothing,
     ) -> "TaskItems":
         """Read a task's official files.
 
         Args:
-            name: Of the task.
-            root: The data root.
+            maker: Of the task's items.
+            sets: The data sets.
             split: train, val, test or novel.
-            shelf: Regions of all pictures.
-            encoder: Tokenises.
-            answers: By head.
             seed: Of what is drawn.
-            most_tokens: That the model can place; None where no model reads the items.
+            nearest: How the split's pictures come to know those that look alike.
+            shown: Boxes of a record that are shown although nobody gives them.
 
         Returns:
             The items.
@@ -238,58 +233,58 @@ class TaskItems:
         Raises:
             DataError: The split is empty, or a file is not as its format says.
         """
-        task = TASKS[name]
-        records = [one for record in read(name, root, split) for one in task.expand(record)]
+        task = maker.task
+        records = [one for record in sets.read(task.name, split) for one in task.expand(record)]
         if not records:
-            raise DataError(f"task {name!r}, {split}: the files under {root} hold no item of this split; it needs one")
-        return cls(
-            task,
-            records,
-            shelf,
-            encoder=encoder,
-            answers=answers.get(task.head, AnswerList()),
-            seed=seed,
-            split=split,
-            most_tokens=most_tokens,
-        )
+            raise DataError(
+                f"task {task.name!r}, {split}: the files under {sets.root} hold no item of this split; it needs one"
+            )
+        return cls(maker, records, seed=seed, split=split, nearest=nearest, shown=shown)
 
     def __len__(self) -> int:
         """Count the items."""
         return len(self.records)
 
+    def draws(self) -> bool:
+        """Say whether an item shows pictures beside its record's own."""
+        draw = NotedDraw()
+        self.task.labelled(self.records[0], draw)
+        return draw.drew
+
     def batch(self, start: int, count: int) -> list[Item]:
-        """Give the items of an endless shuffled stream, from the `start`-th on.
+        """Give the items of an endless shuffled stream, from the `start`-th on; see `streamed`."""
+        return [self.maker.make(self.streamed(serial)) for serial in range(start, start + count)]
+
+    def streamed(self, serial: int) -> Asked:
+        """Say what an endless shuffled stream asks at a place.
 
         The stream has no state: equal seeds and places give equal items, so a run resumes by its round alone.
 
         Differs: each pass over the data has a new order; the published loader repeats one order.
         """
-        return [self.item(self._place_in_stream(serial), serial) for serial in range(start, start + count)]
+        return self.asked(self._place_in_stream(serial), serial)
 
     def item(self, place: int, serial: int) -> Item:
-        """Make one item.
+        """Make one item; see `asked`."""
+        return self.maker.make(self.asked(place, serial))
+
+    def asked(self, place: int, serial: int) -> Asked:
+        """Say what an item asks.
 
         Args:
             place: Of its record.
             serial: Seeds what is drawn for it.
 
         Returns:
-            The item.
+            All that is drawn and decided of it.
         """
-        labelled = self.labelled(place, serial)
-        prompt: Prompt = self.task.rows(labelled.request)
-        keys = [image.key for image in prompt.images if isinstance(image, StoredImage)]
-        looked = [self._shelf.look(key, () if slot else prompt.boxes_px) for slot, key in enumerate(keys)]
-        seen = Seen(tuple(regions for regions, _ in looked), looked[0][1], self._answers)
-        visuals = [self._shelf.visual(key, regions) for key, (regions, _) in zip(keys, looked, strict=True)]
-        pairs = tuple((self._text(text), visuals[slot]) for text, slot in prompt.rows)
-        return Item(
-            labelled, seen, pairs, getattr(self.records[place], "kind", "") or self.task.label_of(labelled.target)
-        )
+        labelled, record = self.labelled(place, serial), self.records[place]
+        kind = getattr(record, "kind", "") or self.task.label_of(labelled.target)
+        return Asked(labelled, kind, self._shown(record))
 
     def labelled(self, place: int, serial: int) -> Labelled[Any]:
-        """Give an item's request and its right answer; see `item`."""
-        draw = SeededDraw(self._gallery, seeded(self._seed, self.task.name, self.split, serial))
+        """Give an item's request and its right answer; see `asked`."""
+        draw = SeededDraw(self.gallery, seeded(self.seed, self.task.name, self.split, serial))
         labelled: Labelled[Any] = self.task.labelled(self.records[place], draw)
         return labelled
 
@@ -297,19 +292,9 @@ class TaskItems:
         epoch, place = divmod(serial, len(self.records))
         if epoch not in self._orders:
             order = list(range(len(self.records)))
-            seeded(self._seed, self.task.name, self.split, f"order {epoch}").shuffle(order)
+            seeded(self.seed, self.task.name, self.split, f"order {epoch}").shuffle(order)
             self._orders = {epoch: order}
         return self._orders[epoch][place]
-
-    def _text(self, text: str) -> Text:
-        if text not in self._texts:
-            self._texts[text] = Text(self._encoder.encode(text, most=self._most_tokens), self.task.token)
-        return self._texts[text]
-
-
-def seeded(seed: int, task: str, split: str, serial: int | str) -> random.Random:
-    """Give the source of what is drawn for one item; equal arguments draw equally, on any machine."""
-    return random.Random(f"{seed}/{task}/{split}/{serial}")
 
 
 def padded(items: Sequence[Item]) -> Padded:
@@ -330,6 +315,10 @@ def padded(items: Sequence[Item]) -> Padded:
     return Padded(ids, text_mask, tokens, features, locations, region_mask)
 
 
+def _keys(prompt: Prompt) -> list[str]:
+    return [image.key for image in prompt.images if isinstance(image, StoredImage)]
+
+
 def _rows_of(entry: RegionSet, rows: list[int], *, given: int) -> RegionSet:
     return RegionSet(
         entry.features[rows],
@@ -340,20 +329,3 @@ def _rows_of(entry: RegionSet, rows: list[int], *, given: int) -> RegionSet:
         height=entry.height,
         given=given,
     )
-
-
-def _nearest(means: Tensor, start: int) -> list[list[int]]:
-    """Give the rows nearest to each of ROWS_AT_ONCE rows, nearest first."""
-    distances = torch.cdist(means[start : start + ROWS_AT_ONCE], means)  # [C, P]
-    own = torch.arange(len(distances))
-    distances[own, start + own] = float("inf")
-    nearest: list[list[int]] = distances.topk(min(NEAR, len(means) - 1), largest=False).indices.tolist()
-    return nearest
-
-
-def by_kind(values: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """Average values by kind, kinds in order."""
-    groups: dict[str, list[float]] = defaultdict(list)
-    for kind, value in values:
-        groups[kind].append(value)
-    return {kind: sum(found) / len(found) for kind, found in sorted(groups.items())}

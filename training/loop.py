@@ -6,7 +6,7 @@ Shapes: N rows · T tokens · R regions (global one first) · M items · A choic
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +16,15 @@ from torch import Tensor, nn
 
 from training import checkpoint
 from training.config import Recipe
-from training.items import Item, Padded, TaskItems, padded
+from training.items import Padded, TaskItems
+from training.loading.loader import Filled, Loaded, Loader
+from training.loading.workshop import Workshop
 from training.optim import optimiser
-from training.schedule import rate, round_robin
+from training.schedule import Rank, rate, round_robin
 from twelve.engines.engine import heads_of
 from twelve.heads.model import TwelveModel
 from twelve.model.config import Labels
+from twelve.tasks.registry import AnyTask
 
 LOG = "log.jsonl"
 SEED_BYTES = 4
@@ -38,11 +41,13 @@ class Progress(NamedTuple):
         round: Done so far.
         losses: Running mean by task.
         items_per_s: Since the last report.
+        waiting: Share of the time since then that the model waited for batches.
     """
 
     round: int
     losses: Mapping[str, float]
     items_per_s: float
+    waiting: float
 
 
 class TrainedForward(nn.Module):
@@ -71,23 +76,22 @@ class TrainedForward(nn.Module):
         return logits.reshape(items, -1)
 
 
-def batch_loss(forward: TrainedForward, items: Sequence[Item], source: TaskItems, labels: Labels) -> Tensor:
+def batch_loss(forward: TrainedForward, batch: Loaded, task: AnyTask, labels: Labels) -> Tensor:
     """Give one task's loss on a batch.
 
     Args:
         forward: Of the model.
-        items: Of one task.
-        source: Names the task.
+        batch: Of one task.
+        task: Whose batch.
         labels: How the head that answers is trained.
 
     Returns:
         A scalar.
     """
-    task = source.task
-    logits = forward(padded(items).to(device_of(forward)), task.head, len(items)).float()
-    choices = [task.choices(own, item.seen) for own, item in zip(logits, items, strict=True)]
-    targets = [task.target(item.labelled.target, item.seen).to(logits.device) for item in items]
-    return task.loss(choices, targets, labels)
+    device = device_of(forward)
+    logits = forward(batch.rows.to(device), task.head, len(batch)).float()
+    choices = [task.choices(own, seen) for own, seen in zip(logits, batch.seen, strict=True)]
+    return task.loss(choices, [target.to(device) for target in batch.targets], labels)
 
 
 def device_of(module: nn.Module) -> torch.device:
@@ -101,6 +105,7 @@ def train(
     recipe: Recipe,
     out: Path,
     *,
+    workshop: Workshop,
     on_progress: Callable[[Progress], None],
 ) -> None:
     """Train a model; a run that was cut short goes on from its last checkpoint.
@@ -110,6 +115,7 @@ def train(
         sources: Items by task, in the recipe's order.
         recipe: Rounds, batches, rates.
         out: Folder for checkpoints and the log.
+        workshop: Makes the batches.
         on_progress: Called every few rounds.
 
     Raises:
@@ -121,21 +127,27 @@ def train(
     labels = {name: heads_of(model)[source.task.head].labels for name, source in sources.items()}
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=recipe.optim.precision)
     forward, steps = accelerator.prepare(TrainedForward(model.train()), steps)
-    report = Report(out / LOG, on_progress)
-    for number, name in round_robin(list(sources), range(first, recipe.optim.rounds)):
+    loader = Loader.open(
+        sources,
+        {name: share.batch for name, share in recipe.tasks.items()},
+        workshop,
+        rank=Rank(accelerator.process_index, accelerator.num_processes),
+        group=recipe.loading.group,
+    )
+    report = Report(out / LOG, loader, on_progress)
+    for (number, name), batch in loader.batches(round_robin(list(sources), range(first, recipe.optim.rounds))):
         share = recipe.tasks[name]
         torch.manual_seed(step_seed(recipe.run.seed, number, sources[name].task.token))
         for group in steps.param_groups:
             group["lr"] = recipe.optim.learning_rate * rate(
                 number, rounds=recipe.optim.rounds, warmup=recipe.optim.warmup
             )
-        batch = sources[name].batch(number * share.batch, share.batch)
-        loss = batch_loss(forward, batch, sources[name], labels[name])
+        loss = batch_loss(forward, batch, sources[name].task, labels[name])
         accelerator.backward(loss * share.loss_scale)
         accelerator.clip_grad_norm_(forward.parameters(), recipe.optim.clip)
         steps.step()
         steps.zero_grad()
-        report.step(name, float(loss.detach()), share.batch)
+        report.step(name, float(loss.detach()), batch)
         if name != list(sources)[-1]:
             continue
         done = number + 1
@@ -160,19 +172,24 @@ def step_seed(seed: int, number: int, token: int) -> int:
 
 
 class Report:
-    """Running losses and throughput, on the screen and as JSON lines."""
+    """Running losses, throughput, waiting and padding, on the screen and as JSON lines."""
 
-    def __init__(self, path: Path, on_progress: Callable[[Progress], None]) -> None:
+    def __init__(self, path: Path, loader: Loader, on_progress: Callable[[Progress], None]) -> None:
         self._path = path
+        self._loader = loader
         self._on_progress = on_progress
         self._losses: dict[str, float] = {}
-        self._items = 0
-        self._since = time.monotonic()
+        self._begin()
 
-    def step(self, task: str, loss: float, items: int) -> None:
+    def _begin(self) -> None:
+        self._items, self._filled = 0, Filled()
+        self._since, self._waited_s = time.monotonic(), self._loader.waited_s
+
+    def step(self, task: str, loss: float, batch: Loaded) -> None:
         """Take up one step."""
         self._losses[task] = SMOOTH * self._losses.get(task, loss) + (1 - SMOOTH) * loss
-        self._items += items
+        self._items += len(batch)
+        self._filled += Filled.of(batch.rows)
 
     def figures(self) -> dict[str, float]:
         """Give the running losses."""
@@ -180,10 +197,17 @@ class Report:
 
     def show(self, number: int) -> None:
         """Report after a round."""
-        seconds = time.monotonic() - self._since
-        progress = Progress(number, self.figures(), self._items / max(seconds, 1e-9))
-        self._items, self._since = 0, time.monotonic()
-        line = {"round": number, "losses": progress.losses, "cpu_s": round(time.process_time(), 1)}
+        seconds = max(time.monotonic() - self._since, 1e-9)
+        waiting = (self._loader.waited_s - self._waited_s) / seconds
+        progress = Progress(number, self.figures(), self._items / seconds, waiting)
+        line = {
+            "round": number,
+            "losses": progress.losses,
+            "cpu_s": round(time.process_time(), 1),
+            "waiting": round(waiting, 3),
+            "padding": {name: round(share, 3) for name, share in self._filled.padding().items()},
+        }
+        self._begin()
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
         self._on_progress(progress)

@@ -5,6 +5,7 @@ RUN.out/
   features/       regions of every picture
   pictures.json   picture path -> key of its regions
   boxes.json      key of regions -> digest of the boxes that tasks gave
+  negatives/      pictures that look alike, where the recipe asks for tables of them
   answers/        vocabularies of the answer heads
   checkpoint/     the model so far; blind/checkpoint/ the blind model
   log.jsonl       losses by round
@@ -13,8 +14,9 @@ RUN.out/
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,11 +25,17 @@ import torch
 from training import bundling, checkpoint
 from training.config import Recipe
 from training.data import answers as answer_lists
-from training.data.readers import available_splits, read
+from training.data import clean
+from training.data.sets import OPENED, DataSets
 from training.evaluate import MOST_ITEMS, evaluate
-from training.features import Regions, prepare
-from training.items import PictureShelf, TaskItems
+from training.features import Box, Regions, nothing, prepare, right_box
+from training.items import ItemMaker, PictureShelf, TaskItems
+from training.loading import mining
+from training.loading.gallery import Nearest, compared
+from training.loading.loader import BatchMaker
+from training.loading.workshop import open_workshop
 from training.loop import Progress, train
+from training.metrics.prediction import Rated
 from twelve.bundle import DETECTOR_WEIGHTS, Bundle
 from twelve.errors import ConfigInvalid, DataError
 from twelve.heads.model import TwelveModel
@@ -44,6 +52,9 @@ DETECTOR, BLIND, BUNDLE, SCORES, ANSWERS = "detector", "blind", "bundle", "score
 PRESETS: Mapping[str, Callable[..., ModelConfig]] = {"small": ModelConfig.small, "tiny": ModelConfig.tiny}
 """Models that a recipe may name; each takes the sizes of its answer lists and features."""
 
+CLEANED = ("auto", "always")
+"""What a recipe may say of cleaning that asks for it."""
+
 CANONICAL: Mapping[str, tuple[tuple[str, ...], Callable[[str], str]]] = {
     "vqa": (("vqa-v2", "vg-qa"), normalise_answer),
     "gqa": (("gqa",), str),
@@ -56,6 +67,23 @@ def begin(recipe: Recipe) -> None:
     torch.set_num_threads(recipe.run.threads)
     torch.manual_seed(recipe.run.seed)
     recipe.run.out.mkdir(parents=True, exist_ok=True)
+
+
+def data_sets(recipe: Recipe) -> DataSets:
+    """Open the recipe's data sets, cleaned of test pictures as it says.
+
+    Raises:
+        ConfigInvalid: It does not say so in one of the known words.
+        DataError: The data root's manifest is missing although it is asked for, or its files have changed since.
+    """
+    if recipe.run.clean not in OPENED:
+        raise ConfigInvalid(f"[run] clean {recipe.run.clean!r}; there are {', '.join(OPENED)}")
+    return OPENED[recipe.run.clean](recipe.run.data)
+
+
+def is_to_be_cleaned(recipe: Recipe) -> bool:
+    """Say whether a run is to read through a manifest that is still to be written."""
+    return recipe.run.clean in CLEANED and not (recipe.run.data / clean.MANIFEST).is_file()
 
 
 def extractor(recipe: Recipe) -> DetectorExtractor:
@@ -74,8 +102,46 @@ def features(recipe: Recipe, *, on_total: Callable[[int], None], on_progress: Ca
     """Find and keep the regions of all pictures of the recipe's tasks; see `training.features.prepare`."""
     begin(recipe)
     return prepare(
-        recipe.run.data, recipe.run.out, recipe.tasks, extractor(recipe), on_total=on_total, on_progress=on_progress
+        data_sets(recipe),
+        recipe.run.out,
+        recipe.tasks,
+        extractor(recipe),
+        shown=shown(recipe),
+        on_total=on_total,
+        on_progress=on_progress,
     )
+
+
+def shown(recipe: Recipe) -> Callable[[object], Sequence[Box]]:
+    """Say which boxes of a record training shows although nobody gives them."""
+    return right_box if recipe.loading.right_boxes else nothing
+
+
+def negatives(recipe: Recipe, *, on_total: Callable[[int], None], on_progress: Callable[[int], None]) -> None:
+    """Write the tables of nearest pictures that the recipe asks for; see `training.loading.mining`.
+
+    Args:
+        recipe: Whose features are prepared.
+        on_total: Called with the number of pictures.
+        on_progress: Called with the number of pictures done since the last call.
+
+    Raises:
+        ConfigInvalid: The recipe asks for none.
+    """
+    if not recipe.loading.mined:
+        raise ConfigInvalid("[loading] mined is 0: say how many nearest pictures to keep of each, such as 100")
+    begin(recipe)
+    reader = RunItems.open(recipe)
+    sources = [source for name in recipe.tasks if (source := reader.read(name, "train")).draws()]
+    on_total(sum(len(source.gallery.images) for source in sources))
+    for source in sources:
+        folder = negatives_folder(recipe, source.task.name)
+        mining.mine(folder, source.gallery, most=recipe.loading.mined, on_progress=on_progress)
+
+
+def negatives_folder(recipe: Recipe, task: str) -> Path:
+    """Name the folder of a task's table of nearest pictures."""
+    return recipe.run.out / mining.FOLDER / f"{task}-train"
 
 
 def vocabularies(recipe: Recipe) -> dict[str, AnswerList]:
@@ -84,7 +150,8 @@ def vocabularies(recipe: Recipe) -> dict[str, AnswerList]:
     folder.mkdir(parents=True, exist_ok=True)
     for head, (tasks, canonical) in CANONICAL.items():
         if not (folder / f"{head}.json").is_file():
-            records = (one for task in tasks if task in recipe.tasks for one in read(task, recipe.run.data, "train"))
+            sets = data_sets(recipe)
+            records = (one for task in tasks if task in recipe.tasks for one in sets.read(task, "train"))
             asked = [one for one in records if isinstance(one, AnsweredQuestion)]
             built = answer_lists.build(asked, minimum_count=recipe.model.minimum_answer_count, canonical=canonical)
             answer_lists.save(built, folder / f"{head}.json")
@@ -137,8 +204,24 @@ class RunItems:
         Raises:
             DataError: There are no features yet.
         """
-        shelf = PictureShelf(Regions.open(recipe.run.out), blind=blind)
+        shelf = PictureShelf(Regions.open(recipe.run.out), blind=blind, kept=recipe.loading.pictures_kept)
         return cls(recipe, shelf, TextEncoder.load(recipe.model.vocabulary), vocabularies(recipe))
+
+    @cached_property
+    def sets(self) -> DataSets:
+        """Open the data sets."""
+        return data_sets(self.recipe)
+
+    def maker(self, name: str, *, most_tokens: int | None = None) -> ItemMaker:
+        """Give what makes a task's items.
+
+        Args:
+            name: Of the task.
+            most_tokens: That the model can place; None where no model reads them.
+        """
+        task = TASKS[name]
+        answers = self.answers.get(task.head, AnswerList())
+        return ItemMaker(task, self.shelf, self.encoder, answers, most_tokens=most_tokens)
 
     def read(self, name: str, split: str, *, most_tokens: int | None = None) -> TaskItems:
         """Read a task's items of one split.
@@ -151,16 +234,42 @@ class RunItems:
         Raises:
             DataError: The split is empty, or a file is not as its format says.
         """
+        return TaskItems.read(self.maker(name, most_tokens=most_tokens), self.sets, split, seed=self.recipe.run.seed)
+
+    def lessons(self, name: str, *, most_tokens: int) -> TaskItems:
+        """Read a task's items as the recipe has them trained on.
+
+        Args:
+            name: Of the task.
+            most_tokens: That the model can place.
+
+        Raises:
+            DataError: The split is empty, or a file is not as its format says.
+        """
         return TaskItems.read(
-            name,
-            self.recipe.run.data,
-            split,
-            self.shelf,
-            encoder=self.encoder,
-            answers=self.answers,
+            self.maker(name, most_tokens=most_tokens),
+            self.sets,
+            "train",
             seed=self.recipe.run.seed,
-            most_tokens=most_tokens,
+            nearest=self._nearest(name),
+            shown=shown(self.recipe),
         )
+
+    def _nearest(self, name: str) -> Nearest:
+        most = self.recipe.loading.mined
+        return partial(mining.load, negatives_folder(self.recipe, name), most=most) if most else compared
+
+
+def batch_maker(recipe: Recipe, *, blind: bool, most_tokens: int) -> BatchMaker:
+    """Open what one process needs to make the batches of a run.
+
+    Args:
+        recipe: Of the run.
+        blind: Whether pictures are hidden.
+        most_tokens: That the model can place.
+    """
+    reader = RunItems.open(recipe, blind=blind)
+    return BatchMaker({name: reader.maker(name, most_tokens=most_tokens) for name in recipe.tasks})
 
 
 def run(recipe: Recipe, *, blind: bool, on_progress: Callable[[Progress], None]) -> TwelveModel:
@@ -178,10 +287,12 @@ def run(recipe: Recipe, *, blind: bool, on_progress: Callable[[Progress], None])
     reader = RunItems.open(recipe, blind=blind)
     model = new_model(recipe, reader.answers)
     most_tokens = model.config.max_position_embeddings
-    sources = {name: reader.read(name, "train", most_tokens=most_tokens) for name in recipe.tasks}
     out = recipe.run.out / BLIND if blind else recipe.run.out
     out.mkdir(parents=True, exist_ok=True)
-    train(model, sources, recipe, out, on_progress=on_progress)
+    opened = partial(batch_maker, recipe, blind=blind, most_tokens=most_tokens)
+    with open_workshop(opened, workers=recipe.loading.workers, ahead=recipe.loading.ahead) as workshop:
+        sources = {name: reader.lessons(name, most_tokens=most_tokens) for name in recipe.tasks}
+        train(model, sources, recipe, out, workshop=workshop, on_progress=on_progress)
     return model.eval()
 
 
@@ -237,8 +348,9 @@ def score(
     most: int = MOST_ITEMS,
     on_total: Callable[[int], None] = lambda total: None,
     on_progress: Callable[[int], None] = lambda done: None,
+    on_rated: Callable[[TaskItems, Sequence[Rated]], None] = lambda source, rated: None,
 ) -> dict[str, dict[str, Any]]:
-    """Evaluate a model on a split of every task that has one.
+    """Evaluate a model on a split of every task that has one; `on_rated` is given every task's answers.
 
     Returns:
         By task, as `TaskScore.as_dict` gives it.
@@ -248,13 +360,16 @@ def score(
     """
     begin(recipe)
     reader = RunItems.open(recipe, blind=blind)
-    names = [name for name in recipe.tasks if split in available_splits(name, recipe.run.data)]
+    names = [name for name in recipe.tasks if split in reader.sets.splits(name)]
     most_tokens = model.config.max_position_embeddings
     sources = {name: reader.read(name, split, most_tokens=most_tokens) for name in names}
     on_total(sum(min(most, len(source)) for source in sources.values()))
-    return {
-        name: evaluate(model, source, most=most, on_progress=on_progress).as_dict() for name, source in sources.items()
-    }
+    scores = {}
+    for name, source in sources.items():
+        measured = evaluate(model, source, most=most, on_progress=on_progress)
+        on_rated(source, measured.rated)
+        scores[name] = measured.score.as_dict()
+    return scores
 
 
 def cpu_s() -> float:

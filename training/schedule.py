@@ -1,9 +1,26 @@
-"""The order of steps: round robin over the tasks, and the learning rate's rise and fall.
+"""The order of steps: round robin over the tasks, which items of a stream each asks for, and the learning rate.
 
 Source: 12-in-1, section 4.2: one iteration forwards a batch of each task and updates in sequence.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One of the processes that train one model together.
+
+    Attributes:
+        number: From 0.
+        of: How many there are.
+    """
+
+    number: int = 0
+    of: int = 1
+
+
+ALONE = Rank()
 
 
 def round_robin(tasks: Sequence[str], rounds: range) -> Iterator[tuple[int, str]]:
@@ -11,6 +28,20 @@ def round_robin(tasks: Sequence[str], rounds: range) -> Iterator[tuple[int, str]
     for number in rounds:
         for task in tasks:
             yield number, task
+
+
+def serials(number: int, batch: int, rank: Rank = ALONE) -> range:
+    """Give a rank's share of a round's items; all ranks' shares together are the batch of a process alone.
+
+    Args:
+        number: Of the round, from 0.
+        batch: Items of all ranks.
+        rank: Whose share.
+
+    Returns:
+        Places in the task's endless stream.
+    """
+    return range(number * batch, (number + 1) * batch)[rank.number :: rank.of]
 
 
 def rate(number: int, *, rounds: int, warmup: float) -> float:

@@ -41,8 +41,8 @@ def test_good_files_have_no_fault_and_are_counted(root):
         "guesswhat": {"train": 2, "val": 2},
         "nlvr2": {"val": 40},
         "snli-ve": {"val": 16, "test": 3},
-        "flickr30k-entities": {"all": 5},
     }
+    assert inspection.beside == {"gqa facts": 1, "flickr30k entities": 5}
 
 
 def test_every_fault_of_every_file_is_found_once(root):
@@ -77,6 +77,40 @@ def test_a_row_whose_split_is_wrong_is_found_although_its_split_is_gone(root):
     assert [(fault.row, fault.field) for fault in check(root)] == [("images[0]", "split")]
 
 
+def test_a_file_that_nothing_reads_is_spoken_of_but_is_no_fault(root):
+    (root / "nlvr2/val.json").write_text("not even JSON")
+    (root / "notes").mkdir()
+    (root / "notes/mine.jsonl").write_text("{}\n")
+    (root / "images/coco").mkdir(parents=True)
+    (root / "images/coco/readme.json").write_text("{}")
+
+    result = CliRunner().invoke(app, ["check", str(root)])
+
+    assert result.exit_code == 0
+    unread = [line for line in result.output.splitlines() if "nothing reads this file" in line]
+    assert unread == [
+        "vqa_label2ans_3129.json: nothing reads this file; no data set keeps files here",
+        "nlvr2/val.json: nothing reads this file; expected here: nlvr2/{train|dev|test1}.json",
+        "notes/mine.jsonl: nothing reads this file; no data set keeps files here",
+    ]
+
+
+def test_of_two_forms_of_one_data_set_the_one_that_is_not_read_is_spoken_of(root):
+    (root / "coco/all_data_final_train_2014.jsonline").write_text("")
+    (root / "refcoco/refs(google).p").write_bytes(b"")
+    shutil.copy(root / "guesswhat/guesswhat.train.jsonl", root / "guesswhat/guesswhat.train.jsonl.gz")
+
+    inspection = inspect(root)
+
+    assert inspection.faults == []
+    assert [note.file for note in inspection.unread] == [
+        "vqa_label2ans_3129.json",
+        "coco/all_data_final_train_2014.jsonline",
+        "guesswhat/guesswhat.train.jsonl.gz",
+        "refcoco/refs(google).p",
+    ]
+
+
 def test_a_root_without_data_is_a_fault(tmp_path):
     assert "no data set is here; expected at least one of vqa/" in check(tmp_path)[0].message
 
@@ -86,7 +120,7 @@ def test_the_command_counts_what_is_right(root):
 
     assert result.exit_code == 0
     assert "vqa-v2               train 3" in result.output
-    assert "0 faults in 13 data sets" in result.output
+    assert "0 faults in 12 data sets" in result.output
 
 
 def test_the_command_reports_like_a_compiler_and_fails(root):
@@ -97,7 +131,7 @@ def test_the_command_reports_like_a_compiler_and_fails(root):
     assert result.exit_code == DATA_FAULT
     expected = "expected one of -, contradiction, entailment, neutral, got 'maybe'"
     assert f"{SNLI_VE}:2: gold_label: {expected}" in result.output
-    assert "1 fault in 13 data sets" in result.output
+    assert "1 fault in 12 data sets" in result.output
 
 
 def test_a_hostile_pickle_is_a_fault_of_its_file(root):

@@ -11,6 +11,7 @@ import pytest
 from training.data import READERS, Fault, available_splits, read
 from training.data.entities import Phrase, linked_captions, parse
 from training.data.faults import refuse
+from training.data.gqa import QuestionChoices, QuestionFacts, question_choices, question_facts
 from training.data.karpathy import _SPLITS as KARPATHY_SPLITS
 from twelve.errors import DataError
 from twelve.tasks.records import (
@@ -24,6 +25,7 @@ from twelve.tasks.records import (
 )
 
 MISSING = ...
+LINES = (".jsonl", ".jsonline")
 VQA_QUESTIONS = "vqa/v2_OpenEnded_mscoco_train2014_questions.json"
 VQA_ANNOTATIONS = "vqa/v2_mscoco_train2014_annotations.json"
 GQA = "gqa/train_balanced_questions.json"
@@ -52,7 +54,7 @@ def root(tmp_path, request):
 def load(path):
     if path.suffix == ".p":
         return pickle.loads(path.read_bytes(), encoding="latin1")  # our own fixture
-    if path.suffix == ".jsonl" or "nlvr2" in path.parts:
+    if path.suffix in LINES or "nlvr2" in path.parts:
         return [json.loads(line) for line in path.read_text().splitlines()]
     return json.loads(path.read_text())
 
@@ -60,7 +62,7 @@ def load(path):
 def store(path, value):
     if path.suffix == ".p":
         path.write_bytes(pickle.dumps(value, protocol=0))
-    elif path.suffix == ".jsonl" or "nlvr2" in path.parts:
+    elif path.suffix in LINES or "nlvr2" in path.parts:
         path.write_text("".join(json.dumps(row) + "\n" for row in value))
     else:
         path.write_text(json.dumps(value))
@@ -99,6 +101,27 @@ def test_a_vqa_question_has_its_official_type_as_kind(root):
     damage(root / VQA_ANNOTATIONS, ["annotations", 0, "question_type"], "what is this")
 
     assert first(root, "vqa-v2", "train").kind == "what is this"
+
+
+def test_a_vqa_question_has_its_official_answer_type_beside_its_own(root):
+    damage(root / VQA_ANNOTATIONS, ["annotations", 0, "answer_type"], "number")
+
+    assert first(root, "vqa-v2", "train").answer_kind == "number"
+
+
+def test_gqa_facts_and_choices_are_what_the_official_evaluation_reads(root):
+    store(root / "gqa/train_choices.json", {GQA_ID: {"valid": ["picture", "pen"], "plausible": ["picture"]}})
+
+    assert dict(question_facts(root, "train")) == {
+        GQA_ID: QuestionFacts("query", "relS", "thing", entailed=("202218648",), is_balanced=True)
+    }
+    assert dict(question_choices(root, "train")) == {
+        GQA_ID: QuestionChoices(frozenset({"picture", "pen"}), frozenset({"picture"}))
+    }
+
+
+def test_gqa_choices_need_not_be_there(root):
+    assert dict(question_choices(root, "train")) == {}
 
 
 def test_vqa_files_need_not_be_in_the_same_order(root):
@@ -148,6 +171,20 @@ def test_a_gqa_directory_is_read_in_the_order_of_its_numbers(root):
         store(folder / f"train_all_questions_{number}.json", {f"{number}": questions[GQA_ID]})
 
     assert [record.id for record in read("gqa", root, "train")] == ["0", "2", "10"]
+
+
+@pytest.mark.parametrize(
+    ("split", "subset"), [("test-std", "test"), ("challenge", "challenge"), ("submission", "submission")]
+)
+def test_gqa_questions_whose_answers_are_kept_back_have_none(root, split, subset):
+    (root / GQA).unlink()
+    asked = {"7": {"imageId": "n7", "question": "What is it?", "isBalanced": True}}
+    store(root / f"gqa/{subset}_all_questions.json", asked)
+
+    assert available_splits("gqa", root) == (split,)
+    assert list(read("gqa", root, split)) == [
+        AnsweredQuestion("7", "images/vg/VG_100K/n7.jpg", "What is it?", answers=())
+    ]
 
 
 def test_gqa_testdev_is_the_test_split(root):
@@ -254,6 +291,36 @@ def test_a_flickr30k_picture_is_known_by_its_file_name(root):
     ]
 
 
+@pytest.fixture
+def root_of_12_in_1(root, request):
+    """A data root whose captions are in 12-in-1's own form alone."""
+    for karpathy in (COCO, FLICKR30K):
+        (root / karpathy).unlink()
+    shutil.copytree(request.config.rootpath / "tests/data/hand-made-jsonlines", root, dirs_exist_ok=True)
+    return root
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+@pytest.mark.parametrize("task_name", ["coco-retrieval", "flickr30k-retrieval"])
+def test_captions_are_the_same_in_the_form_of_12_in_1(request, task_name, split):
+    before = list(read(task_name, request.getfixturevalue("root"), split))
+
+    assert before
+    assert list(read(task_name, request.getfixturevalue("root_of_12_in_1"), split)) == before
+
+
+def test_karpathys_file_is_read_where_both_forms_are_there(root, request):
+    shutil.copytree(request.config.rootpath / "tests/data/hand-made-jsonlines", root, dirs_exist_ok=True)
+    damage(root / "coco/all_data_final_train_2014.jsonline", [0, "sentences"], ["Another caption."])
+
+    assert first(root, "coco-retrieval", "train").captions[0] == "A young girl eats cake."
+
+
+def test_a_missing_caption_file_is_told_in_both_forms(tmp_path):
+    with pytest.raises(DataError, match=r"expected in coco/dataset_coco.json or coco/all_data_final_\{train\|val_set0"):
+        read("coco-retrieval", tmp_path, "train")
+
+
 def test_each_sentence_of_a_ref_is_a_record(root):
     records = list(read("refcoco", root, "train"))
 
@@ -269,6 +336,23 @@ def test_each_sentence_of_a_ref_is_a_record(root):
         box_px=pytest.approx((103.93, 299.99, 238.15, 477.41)),
         split="train",
     )
+
+
+@pytest.mark.parametrize(("task_name", "splitter"), [("refcoco", "unc"), ("refcocog", "umd")])
+def test_refs_that_google_split_are_read_where_the_others_are_not_there(root, task_name, splitter):
+    before = list(read(task_name, root, "train"))
+    (root / f"{task_name}/refs({splitter}).p").rename(root / f"{task_name}/refs(google).p")
+
+    assert before
+    assert list(read(task_name, root, "train")) == before
+
+
+@pytest.mark.parametrize("protocol", range(1, 6))
+def test_refs_of_any_protocol_are_read(root, protocol):
+    before = list(read("refcoco", root, "train"))
+    (root / REFS).write_bytes(pickle.dumps(load(root / REFS), protocol=protocol))
+
+    assert list(read("refcoco", root, "train")) == before
 
 
 def test_refcoco_test_is_its_two_parts_together(root):
@@ -291,6 +375,7 @@ def test_visual7w_candidates_stand_in_the_order_of_their_ids(root):
         question="Which item is used to cut paper?",
         boxes_px=((0, 0, 50, 40), (10, 20, 40, 60), (100, 120, 160, 145), (200, 0, 280, 160)),  # first: from -1, -1
         answer=2,
+        box_ids=(701, 702, 703, 704),
     )
 
 
@@ -301,8 +386,8 @@ def test_both_guesswhat_layouts_give_the_same_records(root, split):
     image = "images/coco/val2014/COCO_val2014_000000534127.jpg"
 
     assert list(read("guesswhat", root, split)) == [
-        GuessedObject("2416", image, dialog, boxes, 1),
-        GuessedObject("2419", image, dialog, boxes, 0),
+        GuessedObject("2416", image, dialog, boxes, 1, (480437, 2159052)),
+        GuessedObject("2419", image, dialog, boxes, 0, (480437, 2159052)),
     ]
 
 
@@ -524,6 +609,9 @@ DAMAGES = [
     ("snli-ve", "test", SNLI_VE_OLDER, [0, "sentence2"], 4, "1", "sentence2"),
     ("snli-ve", "test", SNLI_VE_OLDER, [0, "pairID"], None, "1", "pairID"),
     ("snli-ve", "test", SNLI_VE_OLDER, [0, "annotator_labels", 0], 1, "1", "annotator_labels"),
+    ("coco-retrieval", "test", COCO, ["images", 0, "cocoid"], 391896, "images[0]", "cocoid"),
+    ("refcoco", "test", INSTANCES, ["images", 0, "width"], 20, "[1]", "ann_id"),
+    ("nlvr2", "val", NLVR2, [4, "identifier"], "train-850-1-1", "5", "identifier"),
 ]
 
 
@@ -567,6 +655,46 @@ def test_a_fault_costs_only_its_own_row(root):
 
     assert len(records) == 39
     assert [fault.message for fault in faults] == ["nlvr2/dev.json:5: label: expected one of False, True, got 'true'"]
+
+
+@pytest.mark.parametrize(
+    ("task_name", "split", "file", "place", "row", "field"),
+    [
+        ("vqa-v2", "train", VQA_QUESTIONS, ["questions"], "questions[1]", "question_id"),
+        ("vqa-v2", "train", VQA_ANNOTATIONS, ["annotations"], "annotations[1]", "question_id"),
+        ("vg-qa", "val", VG, [0, "qas"], "[0]", "qas[1].qa_id"),
+        ("refcoco", "train", INSTANCES, ["images"], "images[1]", "id"),
+        ("refcoco", "train", REFS, [0, "sentences"], "[0]", "sentences[1].sent_id"),
+        ("visual7w", "train", VISUAL7W, ["boxes"], "boxes[1]", "box_id"),
+        ("visual7w", "train", VISUAL7W, ["images", 0, "qa_pairs"], "images[0]", "qa_pairs[1].qa_id"),
+        ("guesswhat", "train", GUESSWHAT_A, [], "2", "id"),
+        ("guesswhat", "train", GUESSWHAT_A, [0, "objects"], "1", "objects[1].id"),
+        ("nlvr2", "val", NLVR2, [], "2", "identifier"),
+        ("snli-ve", "val", SNLI_VE, [], "2", "pairID"),
+    ],
+)
+def test_a_row_that_comes_twice_is_a_fault(root, task_name, split, file, place, row, field):
+    whole = load(root / file)
+    rows = whole
+    for step in place:
+        rows = rows[step]
+    rows[1] = rows[0]
+    store(root / file, whole)
+    faults = []
+
+    list(read(task_name, root, split, on_fault=faults.append))
+
+    again = [fault for fault in faults if "already" in fault.reason]
+    assert (row, field) in [(fault.row, fault.field) for fault in again]
+
+
+def test_a_gqa_question_that_comes_twice_is_a_fault(root):
+    whole = (root / GQA).read_text().rstrip()
+    row = whole[whole.index(":") + 1 : -1]
+    (root / GQA).write_text(f'{{"{GQA_ID}": {row}, "{GQA_ID}": {row}}}')
+
+    with pytest.raises(Fault, match=f"{GQA_ID}: '{GQA_ID}' stands in an earlier row already"):
+        list(read("gqa", root, "train"))
 
 
 def test_a_message_says_what_was_expected_and_what_was_got(root):

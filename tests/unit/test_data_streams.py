@@ -148,6 +148,14 @@ def test_a_missing_list_is_a_fault_and_an_empty_one_is_not(tmp_path):
         list(entries(tmp_path, write(tmp_path, '{"answers": []}'), "questions"))
 
 
+def test_a_line_without_end_is_refused_at_a_bound(tmp_path, monkeypatch):
+    monkeypatch.setattr(streams, "LARGEST_VALUE", 10_000)
+    name = write(tmp_path, '{"a": 1}\n{"a": "' + "b" * 20_000 + '"}\n', "rows.jsonl")
+
+    with pytest.raises(Fault, match=r"rows\.jsonl:2: the line is longer than 10000 characters"):
+        list(json_lines(tmp_path, name, refuse))
+
+
 def test_a_bad_line_costs_only_itself(tmp_path):
     faults = []
     name = write(tmp_path, '{"a": 1}\n\nnot json\n{"a": 2}\n', "rows.jsonl")

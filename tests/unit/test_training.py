@@ -9,75 +9,29 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.bundles import tiny_detector
-from training import checkpoint, items, pipeline, requests
+from tests.tiny_runs import TINY_RECIPE, elsewhere, tiny_run, tiny_world
+from training import checkpoint, pipeline, requests
 from training.config import Recipe
+from training.data.sets import DataSets
 from training.evaluate import evaluate, spread, table
 from training.features import Regions
-from training.items import Gallery, PictureShelf, SeededDraw
+from training.items import PictureShelf
+from training.loading import gallery as galleries
+from training.loading.gallery import Gallery, SeededDraw
+from training.loading.loader import loaded
 from training.loop import TrainedForward, batch_loss, step_seed
 from training.schedule import rate, round_robin
-from training.world.assembly import assemble
-from training.world.profiles import PROFILES
 from twelve.engines.engine import heads_of
 from twelve.errors import ConfigInvalid, DataError
 from twelve.model.config import ModelConfig
 from twelve.tasks import TASKS
 from twelve.tasks.kinds.referring import ExpressionRequest
 
-RECIPE = """
-[run]
-name = "tiny"
-version = "0"
-data = "{world}"
-out = "{out}"
-threads = 1
-
-[model]
-preset = "tiny"
-minimum_answer_count = 1
-
-[optim]
-rounds = 4
-precision = "no"
-
-[keep]
-checkpoint_every = 2
-log_every = 2
-
-[tasks]
-"""
-
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("world")
-    assemble(PROFILES["tiny"], 0, root, stage=lambda name, steps: lambda done: None, processes=1)
-    return root
-
-
-@pytest.fixture(scope="module")
-def recipe(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
-    out = tmp_path_factory.mktemp("run")
-    path = out / "recipe.toml"
-    tasks = "\n".join(f'"{name}" = {{ batch = 3 }}' for name in TASKS)
-    path.write_text(RECIPE.format(world=world, out=out) + tasks)
-    chosen = Recipe.load(path)
-    tiny_detector().save(out / pipeline.DETECTOR)
-    pipeline.features(chosen, on_total=lambda total: None, on_progress=lambda done: None)
-    return chosen
-
-
-def elsewhere(recipe: Recipe, out: Path, *, rounds: int = 4) -> Recipe:
-    for name in (pipeline.DETECTOR, pipeline.ANSWERS, "features", "pictures.json"):
-        source = recipe.run.out / name
-        if source.exists():
-            (out / name).symlink_to(source)
-    return dataclasses.replace(
-        recipe,
-        run=dataclasses.replace(recipe.run, out=out),
-        optim=dataclasses.replace(recipe.optim, rounds=rounds),
-    )
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Recipe:
+    world = tiny_world(tmp_path_factory.mktemp("world"))
+    return tiny_run(world, tmp_path_factory.mktemp("run"), TASKS)
 
 
 def quiet(_: object) -> None:
@@ -158,6 +112,19 @@ def test_a_run_goes_on_elsewhere_for_more_rounds_and_with_other_habits(begun: Re
     assert json.loads((tmp_path / "checkpoint/state.json").read_text())["round"] == 2
 
 
+def test_a_run_that_was_begun_before_recipes_spoke_of_cleaning_goes_on(begun: Recipe, tmp_path: Path) -> None:
+    chosen = elsewhere(begun, tmp_path, rounds=2)
+    shutil.copytree(begun.run.out / checkpoint.FOLDER, tmp_path / checkpoint.FOLDER)
+    state = tmp_path / checkpoint.FOLDER / checkpoint.STATE
+    values = json.loads(state.read_text())
+    del values["recipe"]["run"]["clean"]
+    state.write_text(json.dumps(values))
+    with pytest.raises(ConfigInvalid, match=r"^\[run\] clean: .* was begun with auto, the recipe says never"):
+        pipeline.run(changed(chosen, run={"clean": "never"}), blind=False, on_progress=quiet)
+    pipeline.run(chosen, blind=False, on_progress=quiet)
+    assert json.loads(state.read_text())["round"] == 2
+
+
 def test_a_kill_while_saving_leaves_a_run_that_is_found(begun: Recipe, tmp_path: Path) -> None:
     chosen = elsewhere(begun, tmp_path, rounds=1)
     shutil.copytree(begun.run.out / checkpoint.FOLDER, tmp_path / f"{checkpoint.FOLDER}.old")
@@ -198,7 +165,8 @@ def test_rows_and_targets_go_to_the_device_of_the_model(recipe: Recipe) -> None:
     for name in recipe.tasks:
         source = reader.read(name, "train")
         labels = heads_of(forward.model)[source.task.head].labels
-        assert batch_loss(forward, source.batch(0, 2), source, labels).device.type == "meta", name
+        batch = loaded(source.task, source.batch(0, 2))
+        assert batch_loss(forward, batch, source.task, labels).device.type == "meta", name
 
 
 def test_a_thirteenth_task_gets_a_row_of_the_task_table(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,8 +201,8 @@ def test_near_pictures_are_the_same_however_many_rows_are_compared_at_once(monke
     means = torch.randn(70, 8, generator=torch.Generator().manual_seed(0))
     means[30:50] = means[:20]  # pictures under two names tie
     distances = torch.cdist(means, means).fill_diagonal_(float("inf"))
-    expected = distances.topk(items.NEAR, largest=False).indices.tolist()
-    monkeypatch.setattr(items, "ROWS_AT_ONCE", 16)
+    expected = distances.topk(galleries.NEAR, largest=False).indices.tolist()
+    monkeypatch.setattr(galleries, "ROWS_AT_ONCE", 16)
     found = gallery(means)
     assert [[found.images.index(image) for image in near] for near in found.near.values()] == expected
 
@@ -246,9 +214,8 @@ def test_a_split_with_too_few_different_pictures_says_how_many_an_item_needs() -
     assert len(SeededDraw(few, random.Random(0)).others("0000.jpg", 2)) == 2
 
 
-def test_a_shelf_keeps_only_the_pictures_last_looked_at(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(items, "PICTURES_KEPT", 2)
-    shelf = PictureShelf(Regions.open(recipe.run.out))
+def test_a_shelf_keeps_only_the_pictures_last_looked_at(recipe: Recipe) -> None:
+    shelf = PictureShelf(Regions.open(recipe.run.out), kept=2)
     records = pipeline.RunItems.open(recipe).read("vqa-v2", "train").records
     images = sorted({record.image for record in records})[:4]
     first = shelf.visual(images[0], shelf.look(images[0], ())[0])
@@ -293,7 +260,7 @@ def test_a_picture_that_was_not_prepared_says_what_to_do(recipe: Recipe) -> None
 
 
 def test_an_empty_split_is_refused_with_a_sentence(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(items, "read", lambda name, root, split: iter(()))
+    monkeypatch.setattr(DataSets, "read", lambda sets, name, split: iter(()))
     with pytest.raises(DataError, match=r"task 'gqa', test: the files under .* hold no item of this split"):
         pipeline.RunItems.open(recipe).read("gqa", "test")
 
@@ -362,7 +329,7 @@ def test_a_run_without_features_says_what_to_do_first(recipe: Recipe, tmp_path: 
 
 def test_a_recipe_with_an_unknown_key_is_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "r.toml"
-    path.write_text(RECIPE.format(world="w", out="o") + "vqa-v2 = { batch = 1, speed = 2 }\n")
+    path.write_text(TINY_RECIPE.format(world="w", out="o") + "vqa-v2 = { batch = 1, speed = 2 }\n")
     with pytest.raises(ConfigInvalid, match="speed"):
         Recipe.load(path)
 

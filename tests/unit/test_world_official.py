@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from training.data.check import inspect
 from training.data.readers import READERS, read
-from training.world.assembly import Identity, assemble, is_whole
+from training.world.assembly import FORMAT_VERSION, Identity, assemble, is_whole
 from training.world.command import world
 from training.world.kinds import KINDS, is_novel
 from training.world.official.corpus import SPLITS
@@ -375,7 +375,9 @@ def test_the_command_refuses_a_folder_with_anything_else(root, tmp_path):
 
 
 def test_a_world_that_was_cut_off_is_begun_again(root, tmp_path):
-    (tmp_path / "world.partial.json").write_text(json.dumps({"seed": SEED, "profile": "tiny", "format_version": 1}))
+    (tmp_path / "world.partial.json").write_text(
+        json.dumps({"seed": SEED, "profile": "tiny", "format_version": FORMAT_VERSION})
+    )
     (tmp_path / "pictures").mkdir()
     (tmp_path / "pictures/1.jpg").write_bytes(b"half a pict")
     assert run_world("--profile", "tiny", "--seed", SEED, "--out", tmp_path, "--processes", 1).exit_code == 0

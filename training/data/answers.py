@@ -52,6 +52,8 @@ def build(
         questions: Each counts once, for the answer most of its annotators gave; of equals, the first by text.
         minimum_count: Rarer answers are left out.
         canonical: What makes two answers one. GQA compares texts as they stand: give it `str`.
+
+    Differs: an answer of which normalisation leaves nothing ("a", "the") is left out; the published list has one "".
     """
     counts = Counter(_majorities(questions, canonical))
     kept = [(answer, count) for answer, count in counts.items() if answer and count >= minimum_count]

@@ -1,16 +1,20 @@
 """Reads everything under a data root and tells what is wrong with it, as a compiler would."""
 
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from training.data.entities import linked_captions
+from training.data.companions import COMPANIONS, Companion
 from training.data.faults import Fault, OnFault
-from training.data.readers import READERS
+from training.data.readers import READERS, Reader
 
-ENTITIES = "flickr30k-entities"
-"""What Flickr30k's linked captions are counted under; no task reads them, but they are checked."""
+_DATA_SUFFIXES = (".json", ".jsonl", ".jsonline", ".json.gz", ".jsonl.gz", ".p", ".pkl")
+"""What rows come in; a file of such a name that nothing reads is spoken of."""
+
+_PICTURE_FOLDERS = ("images", "pictures")
+"""Not looked through: a hundred thousand pictures, no rows."""
 
 
 @dataclass
@@ -19,11 +23,15 @@ class Inspection:
 
     Attributes:
         counts: Readable records, by data set and split; only of data sets that are there.
+        beside: Readable rows of files that stand beside them, by kind.
         faults: Each once, in the order they were met.
+        unread: Files that nothing reads. They may be anybody's, and are no faults; or misnamed, and are missed.
     """
 
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    beside: dict[str, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+    unread: list[Fault] = field(default_factory=list)
 
 
 def check(root: Path) -> list[Fault]:
@@ -39,9 +47,11 @@ def inspect(root: Path) -> Inspection:
         counts = _task_counts(task_name, root, report)
         if counts:
             inspection.counts[task_name] = counts
-    captions = _count(partial(linked_captions, root, report), report)
-    if captions:
-        inspection.counts[ENTITIES] = {"all": captions}
+    for companion in COMPANIONS:
+        for name in companion.files(root):
+            count = _count(partial(companion.read, root, name, report), report)
+            inspection.beside[companion.name] = inspection.beside.get(companion.name, 0) + count
+    inspection.unread.extend(_unread(root))
     if not inspection.counts and not inspection.faults:
         expected = "; ".join(reader.expects for reader in READERS.values())
         report(Fault(str(root), reason=f"no data set is here; expected at least one of {expected}"))
@@ -79,3 +89,26 @@ def _count(read: Callable[[], Iterable[object]], report: OnFault) -> int:
     except Fault as fault:
         report(fault)
     return count
+
+
+def _unread(root: Path) -> Iterator[Fault]:
+    sources: Iterable[Companion | Reader] = (*READERS.values(), *COMPANIONS)
+    read = {name for source in sources for name in source.files(root)}
+    for name in _data_files(root):
+        if name not in read:
+            yield Fault(name, reason=f"nothing reads this file; {_expectation(name)}")
+
+
+def _expectation(name: str) -> str:
+    """Say what the readers look for in the folder of a file that they do not know."""
+    folder = name.rpartition("/")[0]
+    expected = [reader.expects for reader in READERS.values() if reader.expects.startswith(f"{folder}/")]
+    return f"expected here: {'; '.join(expected)}" if folder and expected else "no data set keeps files here"
+
+
+def _data_files(root: Path) -> Iterator[str]:
+    for folder, inner, names in os.walk(root):
+        inner[:] = sorted(name for name in inner if name not in _PICTURE_FOLDERS and not name.startswith("."))
+        for name in sorted(names):
+            if name.endswith(_DATA_SUFFIXES):
+                yield (Path(folder) / name).relative_to(root).as_posix()

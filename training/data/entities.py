@@ -14,7 +14,9 @@ from training.data.streams import open_text
 NOT_VISUAL = "0"
 """The chain of phrases that name nothing to be seen."""
 
-_FOLDER = "flickr30k/Sentences"
+FOLDER = "flickr30k/Sentences"
+"""Relative to the root."""
+
 _PHRASE = re.compile(r"\[/EN#(?P<chain>\d+)(?P<kinds>(?:/\w+)+) (?P<words>[^\[\]]*\S[^\[\]]*)\]")
 
 
@@ -46,19 +48,23 @@ class LinkedCaption:
 
 def linked_captions(root: Path, on_fault: OnFault) -> Iterator[LinkedCaption]:
     """Yield the captions of every file, by file name."""
-    for path in sorted((root / _FOLDER).glob("*.txt")):
-        name = f"{_FOLDER}/{path.name}"
-        with open_text(root, name) as file:
-            try:
-                lines = file.read().splitlines()
-            except UnicodeDecodeError as error:
-                on_fault(Fault(name, reason=f"cannot be read as UTF-8 text: {error}"))
-                continue
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield parse(line, image_id=path.stem)
-            except ValueError as error:
-                on_fault(Fault(name, row=str(number), reason=str(error)))
+    for path in sorted((root / FOLDER).glob("*.txt")):
+        yield from captions_of(root, f"{FOLDER}/{path.name}", on_fault)
+
+
+def captions_of(root: Path, name: str, on_fault: OnFault) -> Iterator[LinkedCaption]:
+    """Yield the captions of one picture's file."""
+    with open_text(root, name) as file:
+        try:
+            lines = file.read().splitlines()
+        except UnicodeDecodeError as error:
+            on_fault(Fault(name, reason=f"cannot be read as UTF-8 text: {error}"))
+            return
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield parse(line, image_id=Path(name).stem)
+        except ValueError as error:
+            on_fault(Fault(name, row=str(number), reason=str(error)))
 
 
 def parse(line: str, *, image_id: str) -> LinkedCaption:

@@ -1,6 +1,7 @@
 """One entry of an official file: its fields, checked as they are taken, and where it stands in case one is wrong."""
 
 import re
+import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
@@ -10,9 +11,13 @@ from twelve.boxes import from_xywh
 from twelve.tasks.records import BoxXYXY
 
 T = TypeVar("T")
+Name = TypeVar("Name", int, str)
 
 _FAR_PX = 1e7
 """No picture is that large; NaN and the infinities fail the comparison too."""
+
+_LARGEST_INTEGER = 2**63 - 1
+"""Ids are kept in 64 bits; a number with thousands of digits could not even be written down."""
 
 _SHOWN = 60
 """Characters of a wrong value that a message shows."""
@@ -48,20 +53,20 @@ class Entry:
 
     def text(self, field: str) -> str:
         """Take a text that has at least one visible character."""
-        text = self._take(field, str, "a text that is not empty")
+        text = self._text(field, "a text that is not empty")
         if not text.strip():
             raise self.fault(field, expected="a text that is not empty")
         return text
 
     def text_or_empty(self, field: str) -> str:
         """Take a text that may be empty, null or absent."""
-        return self._take(field, str, "a text") if self.has(field) else ""
+        return self._text(field, "a text") if self.has(field) else ""
 
     def integer(self, field: str) -> int:
         """Take a whole number."""
         number = self._take(field, int, "an integer")
-        if isinstance(number, bool):
-            raise self.fault(field, expected="an integer")
+        if isinstance(number, bool) or abs(number) > _LARGEST_INTEGER:
+            raise self.fault(field, expected="an integer of at most 64 bits")
         return number
 
     def natural(self, field: str) -> int:
@@ -69,6 +74,13 @@ class Entry:
         number = self.integer(field)
         if number < 0:
             raise self.fault(field, expected="an integer that is not negative")
+        return number
+
+    def positive(self, field: str) -> int:
+        """Take a whole number above 0: a size."""
+        number = self.integer(field)
+        if number <= 0:
+            raise self.fault(field, expected="a positive integer")
         return number
 
     def one_of(self, field: str, choices: Collection[str]) -> str:
@@ -133,7 +145,7 @@ class Entry:
     def _fields(self) -> Mapping[object, object]:
         if isinstance(self.value, dict):
             return self.value
-        raise self.complaint("", f"expected an object, got {_describe(self.value)}")
+        raise self.complaint("", f"expected an object, got {describe(self.value)}")
 
     def _take(self, field: str, kind: type[T], expected: str) -> T:
         value = self._fields().get(field)
@@ -141,15 +153,65 @@ class Entry:
             raise self.fault(field, expected=expected)
         return value
 
+    def _text(self, field: str, expected: str) -> str:
+        text = self._take(field, str, expected)
+        if not _is_unicode(text):
+            raise self.fault(field, expected=f"{expected} without half characters")
+        return text
+
     def _shown(self, field: str) -> str:
         fields = self._fields()
-        return _describe(fields[field]) if field in fields else "nothing: the field is missing"
+        return describe(fields[field]) if field in fields else "nothing: the field is missing"
+
+
+class Once:
+    """Sees to it that what must tell rows apart comes once only; holds what it has seen."""
+
+    def __init__(self) -> None:
+        self._seen: set[int | str] = set()
+
+    def check(self, entry: Entry, field: str, name: Name) -> Name:
+        """Give the name back, if no earlier row has it.
+
+        Raises:
+            Fault: One has.
+        """
+        if name in self._seen:
+            raise entry.complaint(field, f"{name!r} stands in an earlier row already")
+        self._seen.add(name)
+        return name
 
 
 def _is_finite(number: object) -> bool:
     return isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < _FAR_PX
 
 
-def _describe(value: object) -> str:
-    shown = repr(value)
+def _is_unicode(text: str) -> bool:
+    """Say whether a text can be written as UTF-8; an escape in JSON can spell half a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def describe(value: object) -> str:
+    """Write the beginning of any value, for a message."""
+    shown = _SHORT.repr(value)
     return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "…"
+
+
+class _Short(reprlib.Repr):
+    """Writes the beginning of a value: one from a hostile file may be nested without end, or have no end itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 4
+        self.maxlist = self.maxdict = self.maxtuple = self.maxset = self.maxfrozenset = 8
+        self.maxstring = self.maxother = 4 * _SHOWN
+
+    def repr_int(self, x: int, level: int) -> str:
+        return repr(x) if abs(x) <= 10**_SHOWN else f"a number of {x.bit_length()} bits"
+
+
+_SHORT = _Short()

@@ -7,9 +7,10 @@ Layout A is the first release (used by 12-in-1), layout B the one that replaced 
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from training.data.entries import Entry
+from training.data.entries import Entry, Once
 from training.data.faults import OnFault, each
 from training.data.pictures import named_coco_image
 from training.data.streams import json_lines
@@ -43,13 +44,18 @@ class GuessWhatReader:
 
     expects = "guesswhat/guesswhat.{train|valid|test}.jsonl (or .jsonl.gz)"
 
+    def files(self, root: Path) -> tuple[str, ...]:
+        """Give the files that are there; of a plain and a packed one, the plain one, which is read."""
+        return tuple(name for name in (_file(root, split) for split in _STEMS) if name)
+
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that have a file."""
         return tuple(split for split in _STEMS if _file(root, split))
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[GuessedObject]:
         """Yield the successful games in the file's order."""
-        return each(_record, json_lines(root, _file(root, split) or _names(split)[0], on_fault), on_fault)
+        games = json_lines(root, _file(root, split) or _names(split)[0], on_fault)
+        return each(partial(_record, Once()), games, on_fault)
 
 
 def _names(split: str) -> tuple[str, str]:
@@ -61,7 +67,7 @@ def _file(root: Path, split: str) -> str | None:
     return next((name for name in _names(split) if (root / name).is_file()), None)
 
 
-def _record(game: Entry) -> GuessedObject | None:
+def _record(once: Once, game: Entry) -> GuessedObject | None:
     if game.one_of("status", _STATUSES) != "success":
         return None
     layout = _LAYOUT_B if game.has(_LAYOUT_B.picture) else _LAYOUT_A
@@ -70,17 +76,22 @@ def _record(game: Entry) -> GuessedObject | None:
     if meant not in boxes:
         raise game.complaint("object_id", f"object {meant} is not among the {len(boxes)} objects of the game")
     return GuessedObject(
-        id=str(game.natural(layout.game_id)),
+        id=str(once.check(game, layout.game_id, game.natural(layout.game_id))),
         image=named_coco_image(game.entry(layout.picture), "file_name"),
         dialog=tuple(
             (turn.text(layout.question), turn.one_of(layout.answer, _ANSWERS)) for turn in game.entries("qas")
         ),
         boxes_px=tuple(boxes.values()),
         answer=list(boxes).index(meant),
+        box_ids=tuple(boxes),
     )
 
 
 def _boxes(game: Entry, layout: _Layout) -> dict[int, BoxXYXY]:
     """Give the boxes by object id, in the order of the ids: the same for both layouts."""
-    boxes = {entry.natural(layout.object_id): entry.box("bbox") for entry in layout.objects(game)}
+    once = Once()
+    boxes = {
+        once.check(entry, layout.object_id, entry.natural(layout.object_id)): entry.box("bbox")
+        for entry in layout.objects(game)
+    }
     return dict(sorted(boxes.items()))

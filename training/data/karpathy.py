@@ -3,13 +3,14 @@
 Files: coco/dataset_coco.json and flickr30k/dataset_flickr30k.json.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from training.data.entries import Entry
+from training.data.entries import Entry, Once
 from training.data.faults import OnFault, each
-from training.data.pictures import flickr30k_id, flickr30k_image, named_coco_image
+from training.data.pictures import Identify, coco_identity, flickr30k_identity
 from training.data.streams import entries
 from twelve.tasks.records import CaptionedImage
 
@@ -27,7 +28,11 @@ class KarpathyReader:
     """
 
     expects: str
-    identify: Callable[[Entry], tuple[str, str]]
+    identify: Identify
+
+    def files(self, root: Path) -> tuple[str, ...]:
+        """Give the file, if it is there."""
+        return (self.expects,) if (root / self.expects).is_file() else ()
 
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that at least one picture is in."""
@@ -38,15 +43,16 @@ class KarpathyReader:
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[CaptionedImage]:
         """Yield the split's pictures in the file's order."""
+        once = Once()
 
         def record(image: Entry) -> CaptionedImage | None:
-            return self._record(image) if _split(image) == split else None
+            return self._record(image, once) if _split(image) == split else None
 
         return each(record, entries(root, self.expects, "images"), on_fault)
 
-    def _record(self, image: Entry) -> CaptionedImage:
-        image_id, path = self.identify(image)
-        return CaptionedImage(id=image_id, image=path, captions=_captions(image))
+    def _record(self, image: Entry, once: Once) -> CaptionedImage:
+        identity = self.identify(image)
+        return CaptionedImage(once.check(image, "filename", identity.id), identity.image, _captions(image))
 
 
 def _split(image: Entry) -> str:
@@ -62,14 +68,5 @@ def _captions(image: Entry) -> tuple[str, ...]:
     return captions
 
 
-def _coco(image: Entry) -> tuple[str, str]:
-    return str(image.natural("cocoid")), named_coco_image(image, "filename")
-
-
-def _flickr30k(image: Entry) -> tuple[str, str]:
-    image_id = flickr30k_id(image, "filename")
-    return image_id, flickr30k_image(image_id)
-
-
-COCO = KarpathyReader("coco/dataset_coco.json", _coco)
-FLICKR30K = KarpathyReader("flickr30k/dataset_flickr30k.json", _flickr30k)
+COCO = KarpathyReader("coco/dataset_coco.json", partial(coco_identity, name_field="filename", number_field="cocoid"))
+FLICKR30K = KarpathyReader("flickr30k/dataset_flickr30k.json", partial(flickr30k_identity, name_field="filename"))

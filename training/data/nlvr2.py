@@ -5,15 +5,16 @@ Files: nlvr2/{train|dev|test1}.json; JSON lines, whatever their names say.
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from training.data.entries import Entry
-from training.data.faults import OnFault, each
+from training.data.entries import Entry, Once
+from training.data.faults import OnFault, each, refuse
 from training.data.streams import json_lines
 from twelve.tasks.records import ComparedImages
 
 _STEMS = {"train": "train", "val": "dev", "test": "test1", "novel": "novel"}
-_IDENTIFIER = re.compile(r"((train|dev|test1|test2|novel)-\d+-\d+)-\d+")
+_IDENTIFIER = re.compile(r"(?P<pair>(?P<group>\w+)-\d+-\d+)-\d+")
 _LABELS = {"True": True, "False": False}
 
 
@@ -22,27 +23,33 @@ class Nlvr2Reader:
 
     expects = "nlvr2/{train|dev|test1}.json"
 
+    def files(self, root: Path) -> tuple[str, ...]:
+        """Give the files that are there."""
+        return tuple(_file(split) for split in self.splits(root, refuse))
+
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that have a file."""
         return tuple(split for split in _STEMS if (root / _file(split)).is_file())
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[ComparedImages]:
         """Yield the statements in the file's order."""
-        return each(_record, json_lines(root, _file(split), on_fault), on_fault)
+        record = partial(_record, _STEMS[split], Once())
+        return each(record, json_lines(root, _file(split), on_fault), on_fault)
 
 
 def _file(split: str) -> str:
     return f"nlvr2/{_STEMS[split]}.json"
 
 
-def _record(entry: Entry) -> ComparedImages:
-    identifier = entry.matching(
-        "identifier", _IDENTIFIER, expected="{train|dev|test1|test2|novel}-{set}-{pair}-{sentence}"
-    )
-    pair, group = identifier[1], identifier[2]
+def _record(group: str, once: Once, entry: Entry) -> ComparedImages:
+    expected = f"{group}-{{set}}-{{pair}}-{{sentence}}"
+    identifier = entry.matching("identifier", _IDENTIFIER, expected=expected)
+    if identifier["group"] != group:
+        raise entry.fault("identifier", expected=expected)
+    pair = identifier["pair"]
     folder = f"train/{entry.natural('directory')}" if entry.has("directory") else group
     return ComparedImages(
-        id=identifier[0],
+        id=once.check(entry, "identifier", identifier[0]),
         images=(f"images/nlvr2/{folder}/{pair}-img0.png", f"images/nlvr2/{folder}/{pair}-img1.png"),
         statement=entry.text("sentence"),
         label=_LABELS[entry.one_of("label", _LABELS)],

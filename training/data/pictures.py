@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from training.data.entries import Entry
 
@@ -12,6 +14,17 @@ _FLICKR30K_NAME = re.compile(r"(\d+)(?:\.jpg)?")
 
 _GENOME_FOLDERS = ("images/vg/VG_100K", "images/vg/VG_100K_2", "images/gqa")
 """Visual Genome comes in two archives; GQA's own one holds the pictures "n…" besides."""
+
+
+class Identity(NamedTuple):
+    """A picture's id in its source, and its path."""
+
+    id: str
+    image: str
+
+
+Identify = Callable[[Entry], Identity]
+"""Takes the picture that an entry is about."""
 
 
 def coco_image(group: str, image_id: int) -> str:
@@ -33,6 +46,20 @@ def flickr30k_id(entry: Entry, field: str) -> str:
 def flickr30k_image(image_id: str) -> str:
     """Give the path of a Flickr30k picture."""
     return f"images/flickr30k/flickr30k-images/{image_id}.jpg"
+
+
+def coco_identity(entry: Entry, *, name_field: str, number_field: str) -> Identity:
+    """Take a COCO picture that one field names and another one numbers."""
+    path, number = named_coco_image(entry, name_field), entry.natural(number_field)
+    if not path.endswith(f"_{number:012d}.jpg"):
+        raise entry.complaint(number_field, f"got {number}, but {name_field} is {os.path.basename(path)}")
+    return Identity(str(number), path)
+
+
+def flickr30k_identity(entry: Entry, *, name_field: str) -> Identity:
+    """Take a Flickr30k picture that a field names; its name is its id."""
+    image_id = flickr30k_id(entry, name_field)
+    return Identity(image_id, flickr30k_image(image_id))
 
 
 def visual7w_image(entry: Entry, field: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from training.data import karpathy, refer
+from training.data import captions, refer
 from training.data.faults import OnFault, ignore, refuse
 from training.data.gqa import GqaReader
 from training.data.guesswhat import GuessWhatReader
@@ -37,6 +37,9 @@ class Reader(Protocol):
     def expects(self) -> str:
         """Give the files it reads, relative to the root, in words."""
 
+    def files(self, root: Path) -> tuple[str, ...]:
+        """Give the files it reads that are there, relative to the root."""
+
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that the root has: train, val, test, novel, and a few of their own."""
 
@@ -49,8 +52,8 @@ READERS: Mapping[str, Reader] = MappingProxyType(
         "vqa-v2": VqaReader(),
         "vg-qa": VgQaReader(),
         "gqa": GqaReader(),
-        "coco-retrieval": karpathy.COCO,
-        "flickr30k-retrieval": karpathy.FLICKR30K,
+        "coco-retrieval": captions.COCO,
+        "flickr30k-retrieval": captions.FLICKR30K,
         "refcoco": refer.REFCOCO,
         "refcoco+": refer.REFCOCO_PLUS,
         "refcocog": refer.REFCOCOG,

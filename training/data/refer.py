@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from training.data.entries import Entry
+from training.data.entries import Entry, Once
 from training.data.faults import Fault, OnFault, each, ignore
 from training.data.pickles import load_plain
 from training.data.pictures import named_coco_image
@@ -30,12 +31,18 @@ class _Referent:
     sentences: list[Entry]
 
 
+class _Picture(NamedTuple):
+    path: str
+    width: int
+    height: int
+
+
 @dataclass(frozen=True)
 class _Instances:
-    """What refs point at: boxes with their pictures' ids, and picture paths."""
+    """What refs point at: boxes with their pictures' ids, and pictures."""
 
     boxes: dict[int, tuple[int, BoxXYXY]]
-    images: dict[int, str]
+    images: dict[int, _Picture]
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,11 @@ class ReferReader:
         """Give the files it reads, in words."""
         return f"{self.folder}/refs({self.splitters[0]}).p and {self.folder}/instances.json"
 
+    def files(self, root: Path) -> tuple[str, ...]:
+        """Give the files that are there; of several refs files, the one that is read."""
+        names = (self._refs_file(root), f"{self.folder}/instances.json")
+        return tuple(name for name in names if name is not None and (root / name).is_file())
+
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that at least one ref is in; "test" also stands for testA and testB."""
         if self._refs_file(root) is None:
@@ -71,8 +83,9 @@ class ReferReader:
         def referent(ref: Entry) -> _Referent | None:
             return _referent(ref, instances) if _split(ref) in members else None
 
+        once = Once()
         for found in each(referent, refs, on_fault):
-            yield from each(partial(_record, found), found.sentences, on_fault)
+            yield from each(partial(_record, found, once), found.sentences, on_fault)
 
     def _refs_file(self, root: Path) -> str | None:
         names = (f"{self.folder}/refs({splitter}).p" for splitter in self.splitters)
@@ -88,14 +101,16 @@ class ReferReader:
     def _instances(self, root: Path, wanted: Collection[int], on_fault: OnFault) -> _Instances:
         """Collect the pictures and the wanted annotations; the others (crowds, empty boxes) are nobody's concern."""
         name = f"{self.folder}/instances.json"
-        found = _Instances({}, {})
+        found, images, annotations = _Instances({}, {}), Once(), Once()
 
         def collect_image(image: Entry) -> None:
-            found.images[image.natural("id")] = named_coco_image(image, "file_name")
+            picture = _Picture(named_coco_image(image, "file_name"), image.positive("width"), image.positive("height"))
+            found.images[images.check(image, "id", image.natural("id"))] = picture
 
         def collect_box(annotation: Entry) -> None:
             annotation_id = annotation.natural("id")
             if annotation_id in wanted:
+                annotations.check(annotation, "id", annotation_id)
                 found.boxes[annotation_id] = (annotation.natural("image_id"), annotation.box("bbox"))
 
         collectors = {"images": collect_image, "annotations": collect_box}
@@ -128,12 +143,15 @@ def _referent(ref: Entry, instances: _Instances) -> _Referent:
         raise ref.complaint("image_id", f"got {image_id}, but annotation {annotation_id} is in picture {shown_in}")
     if image_id not in instances.images:
         raise ref.complaint("image_id", f"instances.json has no readable picture {image_id}")
-    return _Referent(instances.images[image_id], box_px, _split(ref), ref.entries("sentences"))
+    picture = instances.images[image_id]
+    if box_px[0] >= picture.width or box_px[1] >= picture.height or box_px[2] <= 0 or box_px[3] <= 0:
+        raise ref.complaint("ann_id", f"the box of annotation {annotation_id} lies outside its picture")
+    return _Referent(picture.path, box_px, _split(ref), ref.entries("sentences"))
 
 
-def _record(referent: _Referent, sentence: Entry) -> ReferredBox:
+def _record(referent: _Referent, once: Once, sentence: Entry) -> ReferredBox:
     return ReferredBox(
-        id=str(sentence.natural("sent_id")),
+        id=str(once.check(sentence, "sent_id", sentence.natural("sent_id"))),
         image=referent.image,
         expression=sentence.text("raw"),
         box_px=referent.box_px,

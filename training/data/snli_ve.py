@@ -5,10 +5,11 @@ picture's key "Flikr30kID" and ends its value in ".jpg".
 """
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from training.data.entries import Entry
-from training.data.faults import OnFault, each
+from training.data.entries import Entry, Once
+from training.data.faults import OnFault, each, refuse
 from training.data.pictures import flickr30k_id, flickr30k_image
 from training.data.streams import json_lines
 from twelve.tasks.records import EntailedStatement
@@ -25,26 +26,30 @@ class SnliVeReader:
 
     expects = "snli-ve/snli_ve_{train|dev|test}.jsonl"
 
+    def files(self, root: Path) -> tuple[str, ...]:
+        """Give the files that are there."""
+        return tuple(_file(split) for split in self.splits(root, refuse))
+
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that have a file."""
         return tuple(split for split in _STEMS if (root / _file(split)).is_file())
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[EntailedStatement]:
         """Yield the statements in the file's order."""
-        return each(_record, json_lines(root, _file(split), on_fault), on_fault)
+        return each(partial(_record, Once()), json_lines(root, _file(split), on_fault), on_fault)
 
 
 def _file(split: str) -> str:
     return f"snli-ve/snli_ve_{_STEMS[split]}.jsonl"
 
 
-def _record(entry: Entry) -> EntailedStatement | None:
+def _record(once: Once, entry: Entry) -> EntailedStatement | None:
     label = entry.one_of("gold_label", _LABELS)
     if label == _UNDECIDED:
         return None
     image_key = _OLDER_IMAGE_KEY if entry.has(_OLDER_IMAGE_KEY) else _IMAGE_KEY
     return EntailedStatement(
-        id=entry.text("pairID"),
+        id=once.check(entry, "pairID", entry.text("pairID")),
         image=flickr30k_image(flickr30k_id(entry, image_key)),
         statement=entry.text("sentence2"),
         label=label,

@@ -91,11 +91,21 @@ def json_lines(root: Path, name: str, on_fault: OnFault) -> Iterator[Entry]:
     with open_text(root, name) as file:
         number = 0
         try:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(_lines(file, name), start=1):
                 if line.strip():
                     yield from _parsed(line, name, number, on_fault)
         except _UNREADABLE as error:
             raise Fault(name, row=str(number + 1), reason=f"cannot be read as UTF-8 text: {error}") from error
+
+
+def _lines(file: TextIO, name: str) -> Iterator[str]:
+    """Read lines, but none without end: a file of another kind may have no line break at all."""
+    number = 1
+    while line := file.readline(LARGEST_VALUE + 1):
+        if len(line) > LARGEST_VALUE:
+            raise Fault(name, row=str(number), reason=f"the line is longer than {LARGEST_VALUE} characters")
+        yield line
+        number += 1
 
 
 def _parsed(line: str, name: str, number: int, on_fault: OnFault) -> Iterator[Entry]:

@@ -5,9 +5,10 @@ Files: vg/question_answers.json; vg/splits.json may deal its pictures out to spl
 
 from array import array
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
-from training.data.entries import Entry
+from training.data.entries import Entry, Once, describe
 from training.data.faults import Fault, OnFault, each, ignore
 from training.data.pictures import GenomePictures
 from training.data.streams import Element, entries, stream
@@ -34,6 +35,10 @@ class VgQaReader:
 
     expects = f"{_FILE} (and perhaps {_SPLITS_FILE})"
 
+    def files(self, root: Path) -> tuple[str, ...]:
+        """Give the files that are there."""
+        return tuple(name for name in (_FILE, _SPLITS_FILE) if (root / name).is_file())
+
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that splits.json names, or train and val."""
         if not (root / _FILE).is_file():
@@ -46,8 +51,8 @@ class VgQaReader:
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[AnsweredQuestion]:
         """Yield the questions in the file's order, one picture's in memory at a time."""
         belongs = _by_picture(root, split) if (root / _SPLITS_FILE).is_file() else _by_question(root, split)
-        pictures = GenomePictures(root)
-        return each(lambda question: _record(question, belongs, pictures), _questions(root, on_fault), on_fault)
+        record = partial(_record, belongs, GenomePictures(root), Once())
+        return each(record, _questions(root, on_fault), on_fault)
 
 
 def _questions(root: Path, on_fault: OnFault) -> Iterator[Entry]:
@@ -55,8 +60,8 @@ def _questions(root: Path, on_fault: OnFault) -> Iterator[Entry]:
         yield from questions
 
 
-def _record(question: Entry, belongs: Belongs, pictures: GenomePictures) -> AnsweredQuestion | None:
-    image_id, question_id = question.natural("image_id"), question.natural("qa_id")
+def _record(belongs: Belongs, pictures: GenomePictures, once: Once, question: Entry) -> AnsweredQuestion | None:
+    image_id, question_id = question.natural("image_id"), once.check(question, "qa_id", question.natural("qa_id"))
     if not belongs(image_id, question_id):
         return None
     answer = normalise_answer(question.text("answer"))
@@ -74,7 +79,13 @@ def _by_picture(root: Path, split: str) -> Belongs:
 
 
 def _split_of_pictures(root: Path) -> dict[int, str]:
-    return {image_id: element.key for element in stream(root, _SPLITS_FILE) for image_id in _image_ids(element)}
+    split_of: dict[int, str] = {}
+    for element in stream(root, _SPLITS_FILE):
+        for image_id in _image_ids(element):
+            if split_of.setdefault(image_id, element.key) != element.key:
+                reason = f"picture {image_id} is in {split_of[image_id]} already"
+                raise Fault(_SPLITS_FILE, row=f"{element.key}[{element.position}]", reason=reason)
+    return split_of
 
 
 def _image_ids(element: Element) -> list[int]:
@@ -85,7 +96,7 @@ def _image_ids(element: Element) -> list[int]:
         return []
     row = element.key if element.position is None else f"{element.key}[{element.position}]"
     expected = "expected lists of picture ids under " + ", ".join(_SPLITS)
-    raise Fault(_SPLITS_FILE, row=row, reason=f"{expected}, got {element.value!r:.60}")
+    raise Fault(_SPLITS_FILE, row=row, reason=f"{expected}, got {describe(element.value)}")
 
 
 def _by_question(root: Path, split: str) -> Belongs:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from training.data.entries import Entry
+from training.data.entries import Entry, Once
 from training.data.faults import OnFault, each
 from training.data.pictures import visual7w_image
 from training.data.streams import entries
@@ -31,6 +31,10 @@ class Visual7wReader:
 
     expects = _FILE
 
+    def files(self, root: Path) -> tuple[str, ...]:
+        """Give the file, if it is there."""
+        return (_FILE,) if (root / _FILE).is_file() else ()
+
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that at least one picture is in."""
         if not (root / _FILE).is_file():
@@ -40,8 +44,8 @@ class Visual7wReader:
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[PointedBox]:
         """Yield the questions in the file's order; the boxes are held in memory."""
-        boxes = dict(each(_box, entries(root, _FILE, "boxes"), on_fault))
-        return each(partial(_record, boxes), _questions(root, split, on_fault), on_fault)
+        boxes = dict(each(partial(_box, Once()), entries(root, _FILE, "boxes"), on_fault))
+        return each(partial(_record, boxes, Once()), _questions(root, split, on_fault), on_fault)
 
 
 def _split(image: Entry) -> str:
@@ -59,7 +63,7 @@ def _questions(root: Path, split: str, on_fault: OnFault) -> Iterator[_Question]
         yield from questions
 
 
-def _box(entry: Entry) -> tuple[int, BoxXYXY]:
+def _box(once: Once, entry: Entry) -> tuple[int, BoxXYXY]:
     """Take a box; a corner at -1, which the file has here and there, is moved onto the picture's edge."""
     x, y = entry.integer("x"), entry.integer("y")
     right, bottom = x + entry.natural("width"), y + entry.natural("height")
@@ -67,10 +71,10 @@ def _box(entry: Entry) -> tuple[int, BoxXYXY]:
     for field, start, end in (("width", left, right), ("height", top, bottom)):
         if end <= start:
             raise entry.fault(field, expected="a positive number that reaches into the picture")
-    return entry.natural("box_id"), (float(left), float(top), float(right), float(bottom))
+    return once.check(entry, "box_id", entry.natural("box_id")), (float(left), float(top), float(right), float(bottom))
 
 
-def _record(boxes: Mapping[int, BoxXYXY], question: _Question) -> PointedBox:
+def _record(boxes: Mapping[int, BoxXYXY], once: Once, question: _Question) -> PointedBox:
     entry = question.entry
     right, wrong = entry.natural("answer"), entry.integers("multiple_choices")
     candidates = sorted({right, *wrong})
@@ -81,9 +85,10 @@ def _record(boxes: Mapping[int, BoxXYXY], question: _Question) -> PointedBox:
             field = "answer" if box_id == right else "multiple_choices"
             raise entry.complaint(field, f"there is no readable box {box_id}")
     return PointedBox(
-        id=str(entry.natural("qa_id")),
+        id=str(once.check(entry, "qa_id", entry.natural("qa_id"))),
         image=question.image,
         question=entry.text("question"),
         boxes_px=tuple(boxes[box_id] for box_id in candidates),
         answer=candidates.index(right),
+        box_ids=tuple(candidates),
     )

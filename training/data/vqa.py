@@ -4,14 +4,14 @@ Files: vqa/v2_OpenEnded_mscoco_{subset}_questions.json and vqa/v2_mscoco_{subset
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from training.data.entries import Entry
-from training.data.faults import Fault, OnFault, each
+from training.data.entries import Entry, Once, describe
+from training.data.faults import Fault, OnFault, each, ignore
 from training.data.pictures import coco_image
-from training.data.streams import entries
+from training.data.streams import entries, stream
 from twelve.tasks.records import AnsweredQuestion
 
 ANNOTATORS = 10
@@ -37,6 +37,7 @@ _SUBSETS = {
 class _Annotation(NamedTuple):
     answers: tuple[str, ...]
     kind: str
+    answer_kind: str
     image_id: int | None
     row: str
 
@@ -45,6 +46,11 @@ class VqaReader:
     """Reads VQAv2; a record's kind is the official question type ("how many")."""
 
     expects = "vqa/v2_OpenEnded_mscoco_{train2014|val2014|test2015}_questions.json"
+
+    def files(self, root: Path) -> tuple[str, ...]:
+        """Give the files that are there."""
+        names = (name(split) for split in _SUBSETS for name in (_questions_file, _annotations_file))
+        return tuple(name for name in names if (root / name).is_file())
 
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits whose questions are there."""
@@ -57,9 +63,10 @@ class VqaReader:
         """
         annotations = _annotations(root, split, on_fault)
         is_labelled = bool(annotations) or _SUBSETS[split].is_labelled
+        once = Once()
 
         def record(question: Entry) -> AnsweredQuestion:
-            question_id = question.natural("question_id")
+            question_id = once.check(question, "question_id", question.natural("question_id"))
             annotation = annotations.pop(question_id, None)
             if is_labelled and annotation is None:
                 raise question.complaint("question_id", f"no annotation is left for question {question_id}")
@@ -97,8 +104,8 @@ def _annotation(entry: Entry) -> tuple[int, _Annotation]:
     if len(answers) != ANNOTATORS:
         raise entry.complaint("answers", f"expected {ANNOTATORS} answers, got {len(answers)}")
     image_id = entry.natural("image_id") if entry.has("image_id") else None
-    kind = sys.intern(entry.text_or_empty("question_type"))
-    return entry.natural("question_id"), _Annotation(answers, kind, image_id, entry.row)
+    kind, answer_kind = (sys.intern(entry.text_or_empty(field)) for field in ("question_type", "answer_type"))
+    return entry.natural("question_id"), _Annotation(answers, kind, answer_kind, image_id, entry.row)
 
 
 def _record(question: Entry, annotation: _Annotation | None, image_group: str) -> AnsweredQuestion:
@@ -111,4 +118,42 @@ def _record(question: Entry, annotation: _Annotation | None, image_group: str) -
         question=question.text("question"),
         answers=annotation.answers if annotation else (),
         kind=annotation.kind if annotation else "",
+        answer_kind=annotation.answer_kind if annotation else "",
     )
+
+
+def pair_files(root: Path) -> tuple[str, ...]:
+    """Give the files of complementary pairs that are there; published for train and val."""
+    return tuple(name for name in map(_pairs_file, _SUBSETS) if (root / name).is_file())
+
+
+def complementary_pairs(root: Path, name: str, on_fault: OnFault) -> Iterator[tuple[int, int]]:
+    """Yield pairs of questions with one text and different answers, the reason for VQA's second version.
+
+    Args:
+        root: The data root.
+        name: Of the file, relative to it.
+        on_fault: Called with each pair that is none.
+    """
+    questions = entries(root, _questions_file(_split_of_pairs(name)), "questions")
+    asked = frozenset(each(lambda question: question.natural("question_id"), questions, ignore))
+    rows = (Entry(element.value, name, f"[{element.position}]") for element in stream(root, name))
+    return each(lambda row: _pair(row, asked), rows, on_fault)
+
+
+def _pairs_file(split: str) -> str:
+    return f"vqa/v2_mscoco_{_SUBSETS[split].name}_complementary_pairs.json"
+
+
+def _split_of_pairs(name: str) -> str:
+    return next(split for split in _SUBSETS if _pairs_file(split) == name)
+
+
+def _pair(row: Entry, asked: Collection[int]) -> tuple[int, int]:
+    ids = row.value
+    if not isinstance(ids, list) or len(ids) != 2 or not all(type(one) is int for one in ids) or ids[0] == ids[1]:
+        raise row.complaint("", f"expected the ids of two questions, got {describe(ids)}")
+    for place, one in enumerate(ids):
+        if one not in asked:
+            raise row.complaint(f"[{place}]", f"no question has the id {one}")
+    return ids[0], ids[1]

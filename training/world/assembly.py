@@ -26,8 +26,8 @@ from twelve.errors import DataError
 WORLD_FILE: Final = "world.json"
 PARTIAL_FILE: Final = "world.partial.json"
 
-FORMAT_VERSION: Final = 1
-"""Of what is written; a world of another version is written anew."""
+FORMAT_VERSION: Final = 2
+"""Of what is written; since 2, train and val hold test pictures for cleaning to remove."""
 
 Stage = Callable[[str, int], OnProgress]
 """Begins a stage with its name and its number of steps; gives what hears of the steps done."""
@@ -40,6 +40,11 @@ class Identity:
     seed: int
     profile: str
     format_version: int = FORMAT_VERSION
+
+    @property
+    def in_words(self) -> str:
+        """Name the world in a message."""
+        return f"the world of seed {self.seed} and profile {self.profile!r} in format {self.format_version}"
 
 
 def assemble(
@@ -87,10 +92,10 @@ def claim(out_dir: Path, identity: Identity) -> None:
     """
     held = _identity_in(out_dir / WORLD_FILE) or _identity_in(out_dir / PARTIAL_FILE)
     if held != identity and out_dir.is_dir() and any(out_dir.iterdir()):
-        found = f"the world of seed {held.seed} and profile {held.profile!r}" if held else "files that are no world"
+        found = held.in_words if held else "files that are no world"
         raise DataError(
-            f"{out_dir}: needs an empty folder, or one with the world of seed {identity.seed} and profile "
-            f"{identity.profile!r}; found {found}. Give another folder, or empty this one"
+            f"{out_dir}: needs an empty folder, or one with {identity.in_words}; found {found}. "
+            "Give another folder, or empty this one"
         )
     out_dir.mkdir(parents=True, exist_ok=True)
     write_json(out_dir / PARTIAL_FILE, asdict(identity))

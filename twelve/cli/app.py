@@ -20,6 +20,7 @@ from twelve.cli.importing import import_bert, import_checkpoint
 from twelve.cli.inventory import info, tasks
 from twelve.cli.options import DEFAULT_BUNDLE
 from twelve.cli.sight import regions
+from twelve.cli.stored import commands as features_commands
 from twelve.errors import TwelveError
 from twelve.index.command import commands as index_commands
 
@@ -55,6 +56,7 @@ def _app() -> typer.Typer:
     app.command(no_args_is_help=True)(import_checkpoint)
     app.command(no_args_is_help=True)(import_bert)
     app.add_typer(fetch_commands(), name="fetch")
+    app.add_typer(features_commands(), name="features")
     app.add_typer(index_commands(_open_retriever, DEFAULT_BUNDLE), name="index")
     return app
 

@@ -1,28 +1,14 @@
 """Lists of answers that belong to a checkpoint: as JSON, or as the authors pickled them."""
 
-import io
 import json
-import pickle
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from twelve.convert.pickles import Refused, load_plain
 from twelve.errors import WeightsInvalid
 
 OUR_FORM = "write it as a JSON list of texts, in the order of the head's outputs"
-
-BROKEN = (
-    pickle.UnpicklingError,
-    AttributeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OverflowError,
-    TypeError,
-    ValueError,
-)
-"""What the standard unpickler raises on bytes that are no pickle."""
 
 
 def read(path: Path, *, outputs: int) -> tuple[str, ...]:
@@ -64,8 +50,8 @@ def _json(path: Path, content: bytes) -> Any:
 
 def _pickled(path: Path, content: bytes) -> Any:
     try:
-        return _PlainUnpickler(io.BytesIO(content)).load()
-    except BROKEN as error:
+        return load_plain(content)
+    except Refused as error:
         raise WeightsInvalid(f"{path}: is neither JSON nor a plain pickle ({error}); {OUR_FORM}") from error
 
 
@@ -75,10 +61,3 @@ def _refuse_other_length(path: Path, answers: list[str], outputs: int) -> None:
             f"{path}: lists {len(answers):,} answers, the head has {outputs:,} outputs; "
             "name the list that was trained with this checkpoint, and see that the two lists are not swapped"
         )
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Makes lists, dicts, texts and numbers; refuses every name, and with it whatever code a pickle can ask for."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        raise pickle.UnpicklingError(f"it asks for {module}.{name}, expected texts alone; nothing of it was run")

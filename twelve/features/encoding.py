@@ -5,23 +5,30 @@ Shapes: N regions of a whole shard · F feature width.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-FloatArray = NDArray[np.float32]
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = Mapping[str, NDArray[Any]]
+"""By name. Numpy slices a map five times faster than torch; torch rounds to float16 and back ten times faster."""
+
+LEVELS = 255
+"""Steps between the lowest and the highest number that a byte can tell apart."""
+
+SMALLEST_STEP = torch.finfo(torch.float32).tiny
+"""Divides in place of a step of 0, that of a region whose numbers are all the same."""
 
 
 class Encoding(Protocol):
     """Turns features into named arrays whose first axis is the region, and a run of regions back into features."""
 
-    def encode(self, features: FloatArray) -> Arrays:
-        """Give the arrays, each [N, …], that stand for [N, F] features."""
+    def encode(self, features: Tensor) -> Arrays:
+        """Give the arrays, each [N, …], that stand for [N, F] float32 features."""
         ...
 
-    def decode(self, arrays: Mapping[str, NDArray[np.generic]], rows: slice) -> FloatArray:
+    def decode(self, arrays: Arrays, rows: slice) -> Tensor:
         """Give the features of some rows, [rows, F] float32; the caller may write to them."""
         ...
 
@@ -30,16 +37,35 @@ class Encoding(Protocol):
 class Float:
     """Features as floats of a width. Rounds to nearest; a number beyond the range becomes infinite."""
 
-    dtype: DTypeLike
+    dtype: torch.dtype
 
-    def encode(self, features: FloatArray) -> Arrays:
+    def encode(self, features: Tensor) -> Arrays:
         """See `Encoding.encode`."""
-        with np.errstate(over="ignore"):  # what became infinite is refused by the store, with a sentence
-            return {"features": features.astype(self.dtype)}
+        return {"features": features.to(self.dtype).numpy()}
 
-    def decode(self, arrays: Mapping[str, NDArray[np.generic]], rows: slice) -> FloatArray:
+    def decode(self, arrays: Arrays, rows: slice) -> Tensor:
         """See `Encoding.decode`."""
-        return arrays["features"][rows].astype(np.float32)
+        return torch.from_numpy(arrays["features"][rows]).to(torch.float32, copy=True)
+
+
+@dataclass(frozen=True)
+class Byte:
+    """Each feature as one of 256 levels between the lowest and the highest number of its own region.
+
+    No region shares a scale with another, so what is kept of a picture never depends on its neighbours.
+    """
+
+    def encode(self, features: Tensor) -> Arrays:
+        """See `Encoding.encode`."""
+        lowest = features.amin(dim=1, keepdim=True)  # [N, 1]
+        step = (features.amax(dim=1, keepdim=True) - lowest) / LEVELS
+        levels = ((features - lowest) / step.clamp(min=SMALLEST_STEP)).round().clamp(0, LEVELS)
+        return {"features": levels.to(torch.uint8).numpy(), "lowest": lowest.numpy(), "step": step.numpy()}
+
+    def decode(self, arrays: Arrays, rows: slice) -> Tensor:
+        """See `Encoding.decode`."""
+        levels, lowest, step = (torch.from_numpy(arrays[name][rows]) for name in ("features", "lowest", "step"))
+        return levels.float().mul_(step).add_(lowest)
 
 
 HALF = "float16"
@@ -48,4 +74,8 @@ HALF = "float16"
 SINGLE = "float32"
 """Changes nothing, at twice the size."""
 
-ENCODINGS: Mapping[str, Encoding] = {HALF: Float(np.float16), SINGLE: Float(np.float32)}
+INT8 = "int8"
+"""Rounds each number by at most 1/510 of the spread (highest minus lowest) of its region, at half the size of HALF.
+Zeros stay zeros where a region has no negative number, as those of a detector that ends in a ReLU."""
+
+ENCODINGS: Mapping[str, Encoding] = {HALF: Float(torch.float16), SINGLE: Float(torch.float32), INT8: Byte()}

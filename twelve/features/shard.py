@@ -2,7 +2,7 @@
 
 Shapes: P pictures · N regions of all of them · F feature width.
 
-    features   [N, F]     as the store's encoding says
+    features   [N, F]     as the store's encoding says, which may add arrays of its own
     boxes_px   [N, 4]     float32
     scores     [N]        float32
     labels     [N]        int32
@@ -11,12 +11,12 @@ Shapes: P pictures · N regions of all of them · F feature width.
     keys       [bytes]    uint8, a JSON list of P strings
 
 The file's name is its number and the sha256 of its bytes. The layout is that of safetensors, so other programs can
-read a shard; we map it ourselves because safetensors copies what it slices (11 ms against 1.6 for 100 pictures).
+read a shard; we map it ourselves because safetensors copies what it slices (11 ms against 1.6 for 100 pictures), and
+with torch because its maps hold no file open: a store has more shards than a process may have files.
 """
 
 import hashlib
 import json
-import mmap
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +35,9 @@ from twelve.features.region_set import RegionSet
 SUFFIX = ".safetensors"
 
 _LENGTH = struct.Struct("<Q")
-_DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "I8": np.int8, "U8": np.uint8}
+_DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
+_DAMAGED = (ValueError, KeyError, TypeError, OverflowError, RuntimeError, struct.error)
+"""What comes of reading bytes as a shard that are none; torch raises RuntimeError."""
 
 
 def pack(items: Sequence[tuple[str, RegionSet]], encoding: Encoding) -> bytes:
@@ -49,8 +51,8 @@ def pack(items: Sequence[tuple[str, RegionSet]], encoding: Encoding) -> bytes:
         The whole file.
     """
     sets = [regions for _, regions in items]
-    arrays: Arrays = {
-        **encoding.encode(torch.cat([regions.features for regions in sets]).float().numpy()),
+    arrays = {
+        **encoding.encode(torch.cat([regions.features for regions in sets]).float()),
         "boxes_px": torch.cat([regions.boxes_px for regions in sets]).float().numpy(),
         "scores": torch.cat([regions.scores for regions in sets]).float().numpy(),
         "labels": torch.cat([regions.labels for regions in sets]).int().numpy(),
@@ -97,14 +99,16 @@ class Shard:
 
     Attributes:
         path: Of its file.
-        keys: Of its pictures, in the order they were written.
-        arrays: The mapped arrays, read-only.
+        arrays: The mapped arrays; never written to.
+        offsets: Where each picture's regions begin and end, off the map.
+        sizes: Each picture's width, height, given; likewise.
         encoding: Of the features.
     """
 
     path: Path
-    keys: tuple[str, ...]
-    arrays: Mapping[str, NDArray[Any]]
+    arrays: Arrays
+    offsets: Sequence[int]
+    sizes: Sequence[Sequence[int]]
     encoding: Encoding
 
     @classmethod
@@ -123,18 +127,27 @@ class Shard:
         """
         try:
             arrays = _mapped(path)
-            keys = tuple(json.loads(arrays["keys"].tobytes()))
-        except (ValueError, KeyError, TypeError, struct.error) as error:
-            raise DataError(f"{path}: the shard is damaged or cut short ({error}); restore it") from error
-        return cls(path, keys, arrays, encoding)
+            return cls(path, arrays, arrays["offsets"].tolist(), arrays["sizes"].tolist(), encoding)
+        except _DAMAGED as error:
+            raise _damaged(path, error) from error
+
+    def keys(self) -> tuple[str, ...]:
+        """Give the keys of its pictures, in the order they were written.
+
+        Raises:
+            DataError: They cannot be read.
+        """
+        try:
+            return tuple(json.loads(self.arrays["keys"].tobytes()))
+        except _DAMAGED as error:
+            raise _damaged(self.path, error) from error
 
     def regions(self, row: int) -> RegionSet:
         """Give the regions of the picture at a row, copied off the map."""
-        begin, end = self.arrays["offsets"][row : row + 2].tolist()
-        rows = slice(begin, end)
-        width, height, given = self.arrays["sizes"][row].tolist()
+        rows = slice(self.offsets[row], self.offsets[row + 1])
+        width, height, given = self.sizes[row]
         return RegionSet(
-            features=torch.from_numpy(self.encoding.decode(self.arrays, rows)),
+            features=self.encoding.decode(self.arrays, rows),
             boxes_px=torch.from_numpy(self.arrays["boxes_px"][rows].copy()),
             scores=torch.from_numpy(self.arrays["scores"][rows].copy()),
             labels=torch.from_numpy(self.arrays["labels"][rows].astype(np.int64)),
@@ -144,18 +157,19 @@ class Shard:
         )
 
 
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: the shard is damaged or cut short ({error}); restore it")
+
+
 def _mapped(path: Path) -> dict[str, NDArray[Any]]:
     """Map each array of a safetensors file: 8 bytes of length, a JSON header, then the arrays."""
-    with path.open("rb") as stream:
-        content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
-    (length,) = _LENGTH.unpack_from(content)
+    content = torch.from_file(str(path), shared=False, size=path.stat().st_size, dtype=torch.uint8).numpy()
+    (length,) = _LENGTH.unpack(content[: _LENGTH.size].tobytes())
     begin = _LENGTH.size + length
-    header = json.loads(content[_LENGTH.size : begin])
-    return {name: _array(content, begin, entry) for name, entry in header.items() if name != "__metadata__"}
+    header = json.loads(content[_LENGTH.size : begin].tobytes())
+    return {name: _array(content[begin:], entry) for name, entry in header.items() if name != "__metadata__"}
 
 
-def _array(content: mmap.mmap, begin: int, entry: Mapping[str, Any]) -> NDArray[Any]:
+def _array(content: NDArray[np.uint8], entry: Mapping[str, Any]) -> NDArray[Any]:
     first, last = entry["data_offsets"]
-    dtype = np.dtype(_DTYPES[entry["dtype"]])
-    flat = np.frombuffer(content, dtype, count=(last - first) // dtype.itemsize, offset=begin + first)
-    return flat.reshape(entry["shape"])
+    return content[first:last].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])

@@ -2,25 +2,29 @@
 
     store.json       format, detector digest, feature width, encoding
     shards/          one file for each `append`, numbered without a gap
+    keys.json        once there are many pictures: the keys of most shards (`twelve.features.listing`)
     lock             held by the writer
 
 A shard is committed by its rename (`twelve.features.disk`): a picture is kept from the moment `append` returns, and a
-reader never sees half a shard. A key is written once; what lies under it never changes.
+reader never sees half a shard. A key is written once; what lies under it never changes. A shard is mapped when one of
+its pictures is first asked for. A store holds one detector's regions, so a picture is known by its key and the
+detector's digest together.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
 from twelve.errors import DataError
-from twelve.features import shard
+from twelve.features import listing, shard
 from twelve.features.disk import WriterLock, commit, remove_parts
 from twelve.features.encoding import ENCODINGS, HALF
+from twelve.features.listing import Listed
 from twelve.features.region_set import RegionSet
 from twelve.features.shard import Shard
 
@@ -28,6 +32,7 @@ FORMAT = "twelve-features"
 FORMAT_VERSION = 1
 SETTINGS_FILE = "store.json"
 SHARDS_FOLDER = "shards"
+KEYS_FILE = "keys.json"
 LOCK_FILE = "lock"
 
 
@@ -76,8 +81,11 @@ class FeatureStore:
         self.path = path
         self.settings = settings
         self._encoding = ENCODINGS[settings.encoding]
-        self._shards: list[Shard] = []
-        self._places: dict[str, tuple[Shard, int]] = {}
+        self._files: list[Path] = []  # of the shards
+        self._firsts: list[int] = []  # the position of each shard's first picture
+        self._positions: dict[str, int] = {}  # of each key, counted from the first ever written
+        self._listed = 0  # pictures that keys.json names
+        self._opened: dict[int, Shard] = {}
         self._lock: WriterLock | None = None
 
     @classmethod
@@ -123,17 +131,21 @@ class FeatureStore:
         return store
 
     def refresh(self) -> None:
-        """Open the shards that were committed since.
+        """Take in what was committed since.
 
         Raises:
             DataError: A shard is missing or cut short.
         """
+        listed = [] if self._files else listing.read(self.path / KEYS_FILE)  # before the shards: never ahead of them
         paths = sorted((self.path / SHARDS_FOLDER).glob(f"*{shard.SUFFIX}"))
         for number, path in enumerate(paths):
             if shard.number_of(path) != number:
                 raise DataError(f"{self.path}: shard {number} is missing, {path.name} is there; restore it")
-        for path in paths[len(self._shards) :]:
-            self._take_in(Shard.open(path, self._encoding))
+        for each, path in zip(listing.agreeing(listed, paths), paths, strict=False):
+            self._take_in(path, each.keys)
+            self._listed = len(self)
+        for path in paths[len(self._files) :]:
+            self._take_in(path, Shard.open(path, self._encoding).keys())
 
     def append(self, items: Sequence[tuple[str, RegionSet]]) -> None:
         """Keep some pictures for good: they are on the disk when this returns. All or none of them.
@@ -174,33 +186,39 @@ class FeatureStore:
         lengths = (count, len(regions.boxes_px), len(regions.scores), len(regions.labels))
         if len(set(lengths)) > 1:
             raise DataError(f"{key}: features, boxes, scores and labels differ in length: got {lengths}")
-        kept = self._encoding.decode(self._encoding.encode(regions.features.float().numpy()), slice(None))
-        if not np.isfinite(kept).all() or not regions.boxes_px.isfinite().all():
+        kept = self._encoding.decode(self._encoding.encode(regions.features.float()), slice(None))
+        if not kept.isfinite().all() or not regions.boxes_px.isfinite().all():
             raise DataError(f"{key}: a feature or box is no finite number, or exceeds {self.settings.encoding}")
 
-    def verify(self) -> None:
+    def verify(self, on_shard: Callable[[int], None] = lambda size: None) -> None:
         """Read every byte and compare with the checksums.
 
+        Args:
+            on_shard: Told the bytes of each shard that was found whole.
+
         Raises:
-            DataError: A shard was altered, is missing or cut short; names the file.
+            DataError: A shard was altered, is missing or cut short, or keys.json contradicts one; names the file.
         """
         self.refresh()
-        for each in self._shards:
-            shard.verify(each.path)
+        for path, keys in zip(self._files, self._keys_by_shard(), strict=True):
+            shard.verify(path)
+            if Shard.open(path, self._encoding).keys() != keys:
+                raise DataError(f"{self.path / KEYS_FILE}: does not name the keys of {path.name}; remove it")
+            on_shard(path.stat().st_size)
 
     def info(self) -> StoreInfo:
         """Count what the store holds."""
         return StoreInfo(
             settings=self.settings,
             pictures=len(self),
-            regions=sum(len(each.arrays["scores"]) for each in self._shards),
-            shards=len(self._shards),
-            bytes=sum(each.path.stat().st_size for each in self._shards),
+            regions=sum(self._shard(number).offsets[-1] for number in range(len(self._files))),
+            shards=len(self._files),
+            bytes=sum(path.stat().st_size for path in self._files),
         )
 
     def keys(self) -> tuple[str, ...]:
         """Give all keys in the order they were written; reading in this order reads the disk in its order."""
-        return tuple(self._places)
+        return tuple(self._positions)
 
     def close(self) -> None:
         """Let another process write. Reading goes on working."""
@@ -209,20 +227,24 @@ class FeatureStore:
             self._lock = None
 
     def __contains__(self, key: object) -> bool:
-        return key in self._places
+        return key in self._positions
 
     def __getitem__(self, key: str) -> RegionSet:
-        place = self._places.get(key)
-        if place is None:
+        position = self._positions.get(key)
+        if position is None:
             raise KeyError(f"{self.path}: no regions are kept under {key!r}")
-        kept_in, row = place
-        return kept_in.regions(row)
+        number = bisect_right(self._firsts, position) - 1
+        return self._shard(number).regions(position - self._firsts[number])
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._places)
+        return iter(self._positions)
+
+    def __reduce__(self) -> tuple[Callable[[Path], Self], tuple[Path]]:
+        """Open it again in whichever process it is sent to; there it reads."""
+        return type(self).open, (self.path,)
 
     def __enter__(self) -> Self:
         return self
@@ -235,18 +257,42 @@ class FeatureStore:
     def _become_writer(self) -> None:
         if self._lock is None:
             self._lock = WriterLock.take(self.path / LOCK_FILE)
-            remove_parts(self.path / SHARDS_FOLDER)
+            for folder in (self.path, self.path / SHARDS_FOLDER):
+                remove_parts(folder)
             self.refresh()
 
     def _commit(self, items: Sequence[tuple[str, RegionSet]]) -> None:
+        self._list_keys()  # first: if it fails, nothing was appended
         data = shard.pack(items, self._encoding)
-        path = self.path / SHARDS_FOLDER / shard.file_name(len(self._shards), data)
+        path = self.path / SHARDS_FOLDER / shard.file_name(len(self._files), data)
         commit(path, data)
-        self._take_in(Shard.open(path, self._encoding))
+        self._take_in(path, tuple(key for key, _ in items))
 
-    def _take_in(self, opened: Shard) -> None:
-        self._shards.append(opened)
-        self._places.update((key, (opened, row)) for row, key in enumerate(opened.keys))
+    def _list_keys(self) -> None:
+        """Make keys.json again if it lacks many."""
+        if listing.is_outgrown(self._listed, len(self)):
+            shards = zip(self._files, self._keys_by_shard(), strict=True)
+            kept = [Listed(path.name, path.stat().st_size, keys) for path, keys in shards]
+            listing.write(self.path / KEYS_FILE, kept)
+            self._listed = len(self)
+
+    def _take_in(self, path: Path, keys: Sequence[str]) -> None:
+        if len(set(keys)) < len(keys) or not self._positions.keys().isdisjoint(keys):
+            raise DataError(f"{path}: a key of this shard is in the store already; move the file elsewhere")
+        first = len(self)
+        self._files.append(path)
+        self._firsts.append(first)
+        # Last, so that a thread which finds a key finds its shard.
+        self._positions.update(zip(keys, range(first, first + len(keys)), strict=True))
+
+    def _keys_by_shard(self) -> list[tuple[str, ...]]:
+        keys = self.keys()
+        return [keys[first:end] for first, end in pairwise([*self._firsts, len(self)])]
+
+    def _shard(self, number: int) -> Shard:
+        if number not in self._opened:
+            self._opened[number] = Shard.open(self._files[number], self._encoding)
+        return self._opened[number]
 
 
 def _read_settings(path: Path) -> Settings:

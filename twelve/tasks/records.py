@@ -18,7 +18,8 @@ class AnsweredQuestion:
         image: Path of the picture, relative to the data root.
         question: As asked.
         answers: The annotators' answers (ten for VQAv2, one for the others); empty where the split has none.
-        kind: The official question type ("yes/no", "attr", …), "" where there is none.
+        kind: The official question type ("how many", "attr", …), "" where there is none.
+        answer_kind: The official answer type ("yes/no", "number", "other"), "" where there is none.
     """
 
     id: str
@@ -26,6 +27,7 @@ class AnsweredQuestion:
     question: str
     answers: tuple[str, ...]
     kind: str = ""
+    answer_kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,24 +52,30 @@ class ReferredBox:
 
 @dataclass(frozen=True)
 class PointedBox:
-    """Visual7W pointing: a question, candidate boxes and the index of the right one."""
+    """Visual7W pointing: a question, candidate boxes, the index of the right one, and what the file calls them."""
 
     id: str
     image: str
     question: str
     boxes_px: tuple[BoxXYXY, ...]
     answer: int
+    box_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class GuessedObject:
-    """GuessWhat?!: a dialogue of (question, answer) turns, the objects of the game and the index of the one meant."""
+    """GuessWhat?!: a dialogue of (question, answer) turns, the objects of the game and the index of the one meant.
+
+    Attributes:
+        box_ids: What the official file calls the objects.
+    """
 
     id: str
     image: str
     dialog: tuple[tuple[str, str], ...]
     boxes_px: tuple[BoxXYXY, ...]
     answer: int
+    box_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,12 @@ AMOUNTS: Final[Mapping[str, Mapping[Split, int]]] = {
 }
 """Items of each task, by profile: a few more than are needed, as balance may forbid some."""
 
+OVERLAPPING: Final[Mapping[Split, slice]] = {"train": slice(0, None, 4), "val": slice(1, None, 16)}
+"""Which test pictures train and val hold as well, as in the real data a COCO picture is in VQA's train and in RefCOCO's
+testA: so that cleaning has something to remove. What it leaves is what would be there without them."""
+
+_NONE: Final = slice(0)
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -49,6 +55,15 @@ class Corpus:
         """Give the scenes of a source, split after split."""
         for split in SPLITS:
             yield from self.of(source, split)
+
+    def overlapping(self, source: Source, split: Split) -> tuple[Scene, ...]:
+        """Give the test pictures of a source that a split holds as well; rows about them come after all its own."""
+        return self.of(source, "test")[OVERLAPPING.get(split, _NONE)]
+
+    def overlapping_amount(self, source: Source, split: Split) -> int:
+        """Give the rows about those pictures: as many a picture as the split's own have."""
+        own = len(self.of(source, split))
+        return self.amounts[split] * len(self.overlapping(source, split)) // own if own else 0
 
     def rng(self, name: str, split: str = "") -> Random:
         """Give the random numbers of one writer and split, independent of all others."""

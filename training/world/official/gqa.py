@@ -86,9 +86,12 @@ def write(root: Path, corpus: Corpus) -> None:
     for split in SPLITS:
         scenes = corpus.of("vg", split)
         asked = question_set(scenes, GQA, amount=corpus.amounts[split], rng=corpus.rng("gqa", split)).questions
-        write_json(root / f"gqa/{_SUBSETS[split]}_balanced_questions.json", _questions(asked))
+        overlapping, rng = corpus.overlapping("vg", split), corpus.rng("gqa overlapping", split)
+        more = question_set(overlapping, GQA, amount=corpus.overlapping_amount("vg", split), rng=rng).questions
+        questions = {**_questions(asked), **_questions(more)}
+        write_json(root / f"gqa/{_SUBSETS[split]}_balanced_questions.json", questions)
         if split in _WITH_GRAPHS:
-            graphs = {str(genome_id(scene)): scene_graph(scene) for scene in scenes}
+            graphs = {str(genome_id(scene)): scene_graph(scene) for scene in (*scenes, *overlapping)}
             write_json(root / f"gqa/{_SUBSETS[split]}_sceneGraphs.json", graphs)
 
 

@@ -24,8 +24,15 @@ def write(root: Path, corpus: Corpus) -> None:
     for place, split in enumerate(SPLITS):
         rng = corpus.rng("guesswhat", split)
         played = games(corpus.of("coco", split), amount=corpus.amounts[split], rng=rng)
-        rows = (_row(game, place * _GAMES_PER_SPLIT + number) for number, game in enumerate(played))
+        more = _overlapping(corpus, split)
+        rows = (_row(game, place * _GAMES_PER_SPLIT + number) for number, game in enumerate([*played, *more]))
         write_json_lines(root / f"guesswhat/guesswhat.{_STEMS[split]}.jsonl", rows)
+
+
+def _overlapping(corpus: Corpus, split: Split) -> list[Game]:
+    """Play with test pictures, too."""
+    scenes, rng = corpus.overlapping("coco", split), corpus.rng("guesswhat overlapping", split)
+    return games(scenes, amount=corpus.overlapping_amount("coco", split), rng=rng)
 
 
 def _row(game: Game, number: int) -> dict[str, Json]:

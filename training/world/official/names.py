@@ -28,7 +28,12 @@ def coco_id(scene: Scene) -> int:
 
 def coco_name(scene: Scene) -> str:
     """Give the picture's file name in COCO."""
-    return f"COCO_{COCO_GROUPS[scene.split]}_{coco_id(scene):012d}.jpg"
+    return coco_name_in(scene, scene.split)
+
+
+def coco_name_in(scene: Scene, split: Split) -> str:
+    """Give the file name by which a split's questions know the picture; VQAv2 derives it from the split."""
+    return f"COCO_{COCO_GROUPS[split]}_{coco_id(scene):012d}.jpg"
 
 
 def coco_url(scene: Scene) -> str:

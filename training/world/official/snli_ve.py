@@ -1,6 +1,7 @@
 """SNLI-VE: does the picture bear the statement out? JSON lines."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -25,10 +26,22 @@ def write(root: Path, corpus: Corpus) -> None:
     for split in SPLITS:
         scenes, rng = corpus.of("flickr30k", split), corpus.rng("snli-ve", split)
         stated = hypotheses(scenes, amount=corpus.amounts[split], rng=rng)
-        captions = living_captions(scenes, corpus.rng("flickr30k", split))
-        premises = {number: tuple(caption.text for caption in listed) for number, listed in captions.items()}
-        rows = _rows(stated, premises, annotators=_ANNOTATORS[split], rng=rng)
-        write_json_lines(root / f"snli-ve/snli_ve_{_STEMS[split]}.jsonl", rows)
+        rows = _rows(stated, _premises(corpus, split), annotators=_ANNOTATORS[split], rng=rng)
+        write_json_lines(root / f"snli-ve/snli_ve_{_STEMS[split]}.jsonl", chain(rows, _overlapping(corpus, split)))
+
+
+def _overlapping(corpus: Corpus, split: Split) -> Iterator[dict[str, Json]]:
+    """Speak of test pictures, too."""
+    rng = corpus.rng("snli-ve overlapping", split)
+    amount = corpus.overlapping_amount("flickr30k", split)
+    stated = hypotheses(corpus.overlapping("flickr30k", split), amount=amount, rng=rng)
+    return _rows(stated, _premises(corpus, "test"), annotators=_ANNOTATORS[split], rng=rng)
+
+
+def _premises(corpus: Corpus, split: Split) -> dict[int, tuple[str, ...]]:
+    """Give the captions that Flickr30k has of a split's pictures."""
+    captions = living_captions(corpus.of("flickr30k", split), corpus.rng("flickr30k", split))
+    return {number: tuple(caption.text for caption in listed) for number, listed in captions.items()}
 
 
 def _rows(

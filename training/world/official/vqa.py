@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, NamedTuple
 
 from training.world.scene import Split
 from training.world.words.annotators import Vote, votes
@@ -72,14 +72,14 @@ def write(root: Path, corpus: Corpus) -> None:
     for split in SPLITS:
         rng = corpus.rng("vqa", split)
         asked = question_set(corpus.of("coco", split), VQA, amount=corpus.amounts[split], rng=rng)
-        ids = _ids(asked.questions)
+        own, more = _rows(asked.questions, rng), _overlapping(corpus, split)
         head, subset = _head(SUBSETS[split]), SUBSETS[split]
-        questions = [_question(one, number) for one, number in zip(asked.questions, ids, strict=True)]
-        answers = [_annotation(one, number, rng) for one, number in zip(asked.questions, ids, strict=True)]
+        questions, answers = own.questions + more.questions, own.annotations + more.annotations
         write_json(root / f"vqa/v2_OpenEnded_mscoco_{subset}_questions.json", {**head, "questions": questions})
         write_json(root / f"vqa/v2_mscoco_{subset}_annotations.json", {**head, "annotations": answers})
         if split in _PAIRED:
-            write_json(root / f"vqa/v2_mscoco_{subset}_complementary_pairs.json", _pairs(asked, ids))
+            pairs = _pairs(asked, [question["question_id"] for question in own.questions])
+            write_json(root / f"vqa/v2_mscoco_{subset}_complementary_pairs.json", pairs)
 
 
 def question_type(text: str) -> str:
@@ -91,6 +91,25 @@ def question_type(text: str) -> str:
 def answer_type(answer: str) -> str:
     """Give the official type of an answer."""
     return "yes/no" if answer in YES_NO else "number" if answer.isdigit() else "other"
+
+
+class _Rows(NamedTuple):
+    questions: list[dict[str, Json]]
+    annotations: list[dict[str, Json]]
+
+
+def _rows(asked: Sequence[Question], rng: Random) -> _Rows:
+    numbered = list(zip(asked, _ids(asked), strict=True))
+    return _Rows(
+        [_question(one, number) for one, number in numbered],
+        [_annotation(one, number, rng) for one, number in numbered],
+    )
+
+
+def _overlapping(corpus: Corpus, split: Split) -> _Rows:
+    """Ask about test pictures, too."""
+    scenes, rng = corpus.overlapping("coco", split), corpus.rng("vqa overlapping", split)
+    return _rows(question_set(scenes, VQA, amount=corpus.overlapping_amount("coco", split), rng=rng).questions, rng)
 
 
 def _ids(questions: Sequence[Question]) -> list[int]:

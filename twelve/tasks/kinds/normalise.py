@@ -41,7 +41,7 @@ _CONTRACTED = """
 """What the official table restores; not words that are others without their apostrophe (well, were, its, id)."""
 
 
-def _without_marks(text: str) -> str:
+def without_marks(text: str) -> str:
     """Turn marks into spaces where they join words ("red/blue"), into nothing where they stand at a word's end."""
     has_thousands = _THOUSANDS_COMMA.search(text) is not None
     cleaned = text
@@ -66,7 +66,7 @@ def normalise_answer(answer: str) -> str:
 
     Lower case; marks, articles and line breaks gone; "none" to "ten" as digits; apostrophes put back into contractions.
     """
-    words = _without_marks(" ".join(answer.split())).lower().split()
+    words = without_marks(" ".join(answer.split())).lower().split()
     digits = [_DIGITS.get(word, word) for word in words]
     return " ".join(_CONTRACTIONS.get(word, word) for word in digits if word not in _ARTICLES)
 
