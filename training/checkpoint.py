@@ -33,7 +33,11 @@ MAY_CHANGE: Mapping[str, frozenset[str]] = {
 }
 """Sections of a recipe that steer the steps, and their keys that may differ when a run goes on."""
 
-BEFORE: Mapping[str, Mapping[str, Any]] = {"run": {"clean": "auto"}, "loading": asdict(Loading())}
+BEFORE: Mapping[str, Mapping[str, Any]] = {
+    "run": {"clean": "auto"},
+    "model": {"start": ""},
+    "loading": asdict(Loading()),
+}
 """Keys that recipes of older checkpoints lack, and what they stood for."""
 
 

@@ -54,11 +54,14 @@ class Model:
 
     Attributes:
         preset: A constructor of `ModelConfig`.
+        start: A bundle whose weights the new model begins with, as `twelve import-bert` and `import-checkpoint` write
+            them; empty for none.
         minimum_answer_count: Rarer answers are left out of the vocabularies.
         vocabulary: `vocab.txt`.
     """
 
     preset: str = "small"
+    start: str = ""
     minimum_answer_count: int = 9
     vocabulary: Path = Path("twelve/convert/vocab.txt")
 

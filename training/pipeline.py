@@ -13,9 +13,10 @@ RUN.out/
   scores.json     every task's metric
 """
 
+import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
@@ -37,6 +38,7 @@ from training.loading.workshop import open_workshop
 from training.loop import Progress, train
 from training.metrics.prediction import Rated
 from twelve.bundle import DETECTOR_WEIGHTS, Bundle
+from twelve.convert.starting import start
 from twelve.errors import ConfigInvalid, DataError
 from twelve.heads.model import TwelveModel
 from twelve.model.config import ModelConfig
@@ -49,7 +51,20 @@ from twelve.text import TextEncoder
 
 DETECTOR, BLIND, BUNDLE, SCORES, ANSWERS = "detector", "blind", "bundle", "scores.json", "answers"
 
-PRESETS: Mapping[str, Callable[..., ModelConfig]] = {"small": ModelConfig.small, "tiny": ModelConfig.tiny}
+STARTED = "started.json"
+"""Which parameters began with a bundle's weights, and which did not."""
+
+
+def _paper(*, vqa_labels: int, gqa_labels: int, feature_width: int) -> ModelConfig:
+    """Give the published sizes with the paper's heads."""
+    return ModelConfig(vqa_labels=vqa_labels, gqa_labels=gqa_labels, v_feature_size=feature_width, heads="paper")
+
+
+PRESETS: Mapping[str, Callable[..., ModelConfig]] = {
+    "paper": _paper,
+    "small": ModelConfig.small,
+    "tiny": ModelConfig.tiny,
+}
 """Models that a recipe may name; each takes the sizes of its answer lists and features."""
 
 CLEANED = ("auto", "always")
@@ -159,10 +174,12 @@ def vocabularies(recipe: Recipe) -> dict[str, AnswerList]:
 
 
 def new_model(recipe: Recipe, lists: Mapping[str, AnswerList]) -> TwelveModel:
-    """Build the recipe's model with new weights.
+    """Build the recipe's model with new weights, and those of the bundle that it starts from.
 
     Raises:
         ConfigInvalid: There is no such preset, or an answer list is empty.
+        StartupError: There is no such bundle, or a file of it has changed.
+        WeightsInvalid: It does not fit the preset; says where.
     """
     if recipe.model.preset not in PRESETS:
         raise ConfigInvalid(f"[model] preset {recipe.model.preset!r}; there are {', '.join(PRESETS)}")
@@ -171,7 +188,13 @@ def new_model(recipe: Recipe, lists: Mapping[str, AnswerList]) -> TwelveModel:
         raise ConfigInvalid(f"[model] minimum_answer_count leaves an empty answer list: {sizes}; lower it")
     torch.manual_seed(recipe.run.seed)
     width = extractor(recipe).feature_width
-    return TwelveModel(with_rows(PRESETS[recipe.model.preset](**sizes, feature_width=width), recipe.tasks))
+    model = TwelveModel(with_rows(PRESETS[recipe.model.preset](**sizes, feature_width=width), recipe.tasks))
+    if recipe.model.start:
+        opened = Bundle.open(Path(recipe.model.start))
+        opened.verify()
+        begun = start(model, opened.path)
+        (recipe.run.out / STARTED).write_text(json.dumps(asdict(begun), indent=1) + "\n", encoding="utf-8")
+    return model
 
 
 def with_rows(config: ModelConfig, tasks: Iterable[str]) -> ModelConfig:

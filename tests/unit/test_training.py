@@ -21,8 +21,10 @@ from training.loading.gallery import Gallery, SeededDraw
 from training.loading.loader import loaded
 from training.loop import TrainedForward, batch_loss, step_seed
 from training.schedule import rate, round_robin
+from twelve.bundle import seal
 from twelve.engines.engine import heads_of
-from twelve.errors import ConfigInvalid, DataError
+from twelve.errors import ConfigInvalid, DataError, WeightsInvalid
+from twelve.heads.model import TwelveModel
 from twelve.model.config import ModelConfig
 from twelve.tasks import TASKS
 from twelve.tasks.kinds.referring import ExpressionRequest
@@ -72,6 +74,32 @@ def test_equal_seeds_train_equal_weights_and_other_seeds_others(recipe: Recipe, 
         trained.append(weights(pipeline.run(seeded, blind=False, on_progress=lambda progress: None)))
     assert torch.equal(trained[0], trained[1])
     assert not torch.equal(trained[0], trained[2])
+
+
+def test_a_model_begins_with_the_weights_of_the_bundle_that_its_recipe_names(recipe: Recipe, tmp_path: Path) -> None:
+    reader = pipeline.RunItems.open(recipe)
+    other = pipeline.new_model(changed(recipe, run={"seed": 5}), reader.answers)
+    other.save(tmp_path / "other")
+    seal(tmp_path / "other", name="other", version="1", tasks={})
+    (tmp_path / "run").mkdir()
+    chosen = changed(elsewhere(recipe, tmp_path / "run"), model={"start": str(tmp_path / "other")})
+    assert torch.equal(weights(pipeline.new_model(chosen, reader.answers)), weights(other))
+    begun = json.loads((chosen.run.out / pipeline.STARTED).read_text())
+    assert begun["new"] == []
+    assert set(begun["taken"]) == set(other.state_dict())
+
+
+def test_a_bundle_of_another_size_is_no_beginning(recipe: Recipe, tmp_path: Path) -> None:
+    TwelveModel(dataclasses.replace(ModelConfig.tiny(), intermediate_size=20)).save(tmp_path)
+    seal(tmp_path, name="other", version="1", tasks={})
+    chosen = changed(recipe, model={"start": str(tmp_path)})
+    with pytest.raises(WeightsInvalid, match=r"has shape \[5\], in the model to begin \[\d+\]"):
+        pipeline.new_model(chosen, pipeline.RunItems.open(recipe).answers)
+
+
+def test_the_paper_preset_is_the_published_architecture_with_the_papers_heads() -> None:
+    made = pipeline.PRESETS["paper"](vqa_labels=3129, gqa_labels=1533, feature_width=2048)
+    assert made == dataclasses.replace(ModelConfig.paper(), heads="paper")
 
 
 CHANGES = {
