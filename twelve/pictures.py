@@ -4,7 +4,8 @@ Shapes: R regions · F feature width · G given boxes. Boxes XYXY in pixels of t
 """
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, Protocol
 
 import torch
@@ -141,11 +142,13 @@ class BroughtPicture:
         return 0
 
     def look(self, desk: "PictureDesk", boxes_px: Boxes, *, at: str) -> Attached:
-        """Find each candidate among the boxes brought along; see `Slot.look`."""
+        """Find each candidate among the boxes brought along; see `Slot.look`.
+
+        Candidates that stand last count as given: as in the published readers, the picture's mean is over the others.
+        """
         del desk, at
-        return Attached(
-            self.regions, tuple(_same_box(self.regions, *numbered) for numbered in enumerate(boxes_px)), None
-        )
+        rows = tuple(_same_box(self.regions, *numbered) for numbered in enumerate(boxes_px))
+        return Attached(replace(self.regions, given=_last_rows(rows, len(self.regions))), rows, None)
 
 
 class PictureDesk:
@@ -338,7 +341,9 @@ def _attached(regions: RegionSet, ref: str) -> Attached:
 
 def _same_box(regions: RegionSet, place: int, box: tuple[float, float, float, float]) -> int:
     distance = (regions.boxes_px - torch.tensor(box)).abs().amax(dim=1)  # [R]
-    nearest = int(distance.argmin())
+    nearest = (
+        len(distance) - 1 - int(distance.flip(0).argmin())
+    )  # of equal boxes the last, which is the candidate's own
     if float(distance[nearest]) > SAME_BOX_PX:
         raise InvalidField(
             f"boxes[{place}]: none of the boxes brought along lies within {SAME_BOX_PX:g} px of {list(box)}; "
@@ -346,3 +351,9 @@ def _same_box(regions: RegionSet, place: int, box: tuple[float, float, float, fl
             at=f"boxes[{place}]",
         )
     return nearest
+
+
+def _last_rows(rows: Sequence[int], count: int) -> int:
+    """Count how many of the last of so many rows are among the given ones, without a gap."""
+    tail = takewhile(set(rows).__contains__, reversed(range(count)))
+    return sum(1 for _ in tail)

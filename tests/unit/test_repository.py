@@ -29,9 +29,9 @@ ONLY_IN = {
     "torch.onnx": ("export/",),
     "torch.load": ("twelve/convert/", "training/data/"),
     "pickle.load": ("twelve/convert/", "training/data/"),
-    "pickle.loads": ("twelve/convert/", "training/data/"),
+    "pickle.loads": ("twelve/convert/", "training/data/", "benchmarks/feature_store.py"),
     "pickle.Unpickler": ("twelve/convert/", "training/data/"),
-    "twelve.convert": ("twelve/convert/", "twelve/cli"),
+    "twelve.convert": ("twelve/convert/", "twelve/cli", "training/", "benchmarks/"),
     "onnxruntime": ("twelve/runtimes/", "export/", "benchmarks/"),
     "ts": ("handlers/",),
 }

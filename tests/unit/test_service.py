@@ -8,7 +8,10 @@ import torch
 
 from tests.bundles import FEATURE_WIDTH, make_tiny_bundle, picture
 from twelve.assembly import Settings
+from twelve.batch import visual
+from twelve.features import RegionSet
 from twelve.image import ImageLimits
+from twelve.pictures import BroughtPicture
 from twelve.service import Service
 from twelve.tasks import TASKS
 from twelve.wire import Call
@@ -122,6 +125,36 @@ def test_a_candidate_must_be_one_of_the_brought_boxes(service: Service) -> None:
     wrong = service.answer_calls([call({**fields, "boxes": [[0.0, 0.0, 9.0, 9.0], [22.0, 20.0, 40.0, 40.0]]})])[0]
     assert right.status == 200
     assert (wrong.status, body(wrong)["error"]["at"]) == (422, "boxes[1]")
+
+
+@pytest.mark.parametrize(
+    ("candidates", "rows", "given"),
+    [([3, 2], (3, 2), 2), ([3], (3,), 1), ([0], (0,), 0), ([1, 3], (1, 3), 1), ([0, 1, 2, 3], (0, 1, 2, 3), 4)],
+)
+def test_candidates_that_stand_last_are_no_part_of_a_brought_pictures_mean(
+    candidates: list[int], rows: tuple[int, ...], given: int
+) -> None:
+    regions = region_set([[0, 0, 9, 9], [5, 5, 50, 50], [20, 20, 40, 40], [30, 30, 90, 90]])
+    found = BroughtPicture(regions).look(
+        None, [tuple(regions.boxes_px[row].tolist()) for row in candidates], at="image"
+    )
+    assert (found.candidates, found.regions.given) == (rows, given)
+    detected = regions.features[: 4 - given] if given < 4 else regions.features
+    assert torch.equal(visual(found.regions).features[0], detected.mean(dim=0))
+
+
+def test_of_equal_boxes_the_last_is_the_candidate() -> None:
+    regions = region_set([[0, 0, 9, 9], [20, 20, 40, 40], [0, 0, 9, 9]])
+    found = BroughtPicture(regions).look(None, [(0.0, 0.0, 9.0, 9.0)], at="image")
+    assert (found.candidates, found.regions.given) == ((2,), 1)
+
+
+def region_set(boxes: list[list[float]]) -> RegionSet:
+    count = len(boxes)
+    features = torch.rand(count, FEATURE_WIDTH, generator=torch.Generator().manual_seed(count))
+    return RegionSet(
+        features, torch.tensor(boxes, dtype=torch.float32), torch.ones(count), torch.zeros(count), 320, 240
+    )
 
 
 def test_a_form_answers_as_json(service: Service) -> None:
