@@ -13,7 +13,7 @@ import torch
 
 from tests import errands
 from tests.checkout import ROOT
-from training.loading.parcel import pack, unpack
+from training.loading.parcel import ALIGNMENT, pack, unpack
 from training.loading.workshop import WorkerLost, Workshop, open_workshop
 from twelve.errors import DataError
 
@@ -125,6 +125,7 @@ def test_a_parcel_gives_back_what_was_packed() -> None:
     for one, other in zip([*found["tensors"], found["column"]], [*value["tensors"], value["column"]], strict=True):
         assert one.dtype == other.dtype
         assert torch.equal(one, other)
+        assert one.data_ptr() % ALIGNMENT == 0
 
 
 def test_what_goes_through_the_pipe_is_small_however_large_the_value() -> None:

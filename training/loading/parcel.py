@@ -35,7 +35,7 @@ class _Pickler(pickle.Pickler):
     """Leaves the numbers of tensors out of the pickle."""
 
     def reducer_override(self, value: Any) -> Any:
-        return (torch.from_numpy, (value.numpy(),)) if isinstance(value, Tensor) else NotImplemented
+        return (torch.from_numpy, (value.contiguous().numpy(),)) if isinstance(value, Tensor) else NotImplemented
 
 
 def pack(value: Any) -> Parcel:

@@ -1,6 +1,7 @@
 """Jobs to results, in order: in this process, or in worker processes that work ahead.
 
-A worker is started afresh (spawn): a fork would copy locks that the trainer's threads hold. Job i goes to worker
+A worker is started afresh (spawn): a fork would copy locks that the trainer's threads hold. It costs two CPU-seconds of
+imports, once a run; a fork server would save the second worker's and leave a process of its own. Job i goes to worker
 i modulo their number, and its result is awaited there, so results come in the order of jobs whatever any worker does.
 A worker ends when its pipe closes, however the trainer ends.
 """
@@ -124,7 +125,6 @@ class Worker:
         Raises:
             WorkerLost: The process ended.
         """
-        wait([self._connection, self._process.sentinel])
         try:
             received = self._connection.recv()
         except (EOFError, OSError) as error:
@@ -237,7 +237,6 @@ def open_workshop(open_work: OpenWork, *, workers: int, ahead: int) -> Workshop:
 
 def serve(connection: Connection, open_work: OpenWork) -> None:
     """Do jobs until the pipe closes; a worker's whole life."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     Thread(target=_end_with_trainer, daemon=True).start()
     with suppress(EOFError, ConnectionError):
