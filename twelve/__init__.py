@@ -14,7 +14,7 @@ def load(
     path_or_hub_id: str | Path,
     *,
     engine: str = "eager",
-    graphs: Path | None = None,
+    graphs: str | Path | None = None,
     threads: int | None = None,
     **access: "Unpack[Access]",
 ) -> "Client":
@@ -35,6 +35,7 @@ def load(
 
     Raises:
         StartupError: There is no such bundle, or it is not fit to be served; says what would do.
+        TypeError: There is no such argument.
     """
     from twelve.local import load as load_here
 

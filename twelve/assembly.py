@@ -51,6 +51,15 @@ class Settings:
     limits: ImageLimits = field(default_factory=ImageLimits)
     rows_per_pass: int = ROWS_PER_PASS
 
+    def __post_init__(self) -> None:
+        """Refuse a number of threads that is none.
+
+        Raises:
+            ConfigInvalid: It is no whole number from 1.
+        """
+        if not isinstance(self.threads, int) or self.threads < 1:
+            raise ConfigInvalid(f"threads: is {self.threads!r}; give a whole number from 1")
+
 
 @dataclass(frozen=True)
 class Knowledge:

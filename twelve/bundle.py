@@ -10,19 +10,26 @@ A bundle is a folder:
     detector.json          the region extractor, where the bundle has one, with detector.safetensors
 
 Beside it, for others to read and no part of it: README.md, its card, and tokenizer_config.json.
+
+Whatever is read of a bundle is named in its manifest and lies in its folder: `Bundle.open` refuses any other.
 """
 
 import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Self
 
 from twelve.errors import BundleMissing, ChecksumMismatch, ConfigInvalid
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+PRETRAINING_FILE = "pretraining.safetensors"
+"""Weights of the pre-training heads, where a folder keeps them; whoever serves it never opens this file."""
+
 VOCABULARY = "vocab.txt"
 TOKENIZER_SETTINGS = "tokenizer_config.json"
 BESIDE = (MANIFEST, "README.md", TOKENIZER_SETTINGS)
@@ -30,6 +37,15 @@ BESIDE = (MANIFEST, "README.md", TOKENIZER_SETTINGS)
 
 DETECTOR_CONFIG = "detector.json"
 DETECTOR_WEIGHTS = "detector.safetensors"
+NEEDED = (CONFIG_FILE, WEIGHTS_FILE)
+"""No bundle is without them."""
+
+READ = (*NEEDED, PRETRAINING_FILE, VOCABULARY, "answers/*.json", DETECTOR_CONFIG, DETECTOR_WEIGHTS)
+"""Patterns of the files that something reads wherever they lie in a bundle's folder."""
+
+SNAPSHOTS, BLOBS = "snapshots", "blobs"
+"""How huggingface_hub keeps a repository: `snapshots/<commit>/` holds links to the files in `blobs/` beside it."""
+
 CHUNK = 1 << 20
 
 
@@ -73,12 +89,16 @@ class Bundle:
 
         Raises:
             BundleMissing: The folder, its manifest or a file named there is missing.
-            ConfigInvalid: The manifest is of another format or lacks an entry.
+            ConfigInvalid: The manifest is of another format or lacks an entry, names a file outside the folder, or
+                does not name one that is read.
         """
         manifest = _read_manifest(path / MANIFEST)
         for name in manifest.files:
+            _refuse_odd_name(path, name)
             if not (path / name).is_file():
                 raise BundleMissing(f"{path}: {name} is named in {MANIFEST} and is not there; copy the bundle again")
+            _refuse_outside(path, name)
+        _refuse_unnamed(path, manifest)
         return cls(path, manifest)
 
     def verify(self) -> None:
@@ -200,11 +220,49 @@ def _read_manifest(path: Path) -> Manifest:
         entries = {name: values[name] for name in ("name", "version", "tasks", "files", "scores", "notes")}
     except KeyError as error:
         raise ConfigInvalid(f"{path}: has no entry {error}") from error
+    for name in ("name", "version"):
+        if not isinstance(entries[name], str):
+            raise ConfigInvalid(f"{path}: {name} is {entries[name]!r} and must be text, in quotes")
     if not _all_are(entries["tasks"], lambda token: isinstance(token, int)):
         raise ConfigInvalid(f"{path}: tasks must be an object of token numbers by name")
     if not _all_are(entries["files"], lambda entry: isinstance(entry, dict) and isinstance(entry.get("sha256"), str)):
         raise ConfigInvalid(f"{path}: files must be an object of entries with a sha256, by name")
+    if not isinstance(entries["notes"], dict):
+        raise ConfigInvalid(f"{path}: notes must be an object, where there are none an empty one")
     return Manifest(**entries)
+
+
+def _refuse_odd_name(folder: Path, name: str) -> None:
+    """Refuse what is no plain path below the folder, on this system or on another."""
+    plain, windows = PurePosixPath(name), PureWindowsPath(name)
+    odd = plain.is_absolute() or ".." in plain.parts or windows.drive or "\\" in name or plain.as_posix() != name
+    if odd:
+        raise ConfigInvalid(
+            f"{folder}: {MANIFEST} names the file {name!r}, which is no plain path inside the bundle; "
+            "get the bundle from whom you trust"
+        )
+
+
+def _refuse_outside(folder: Path, name: str) -> None:
+    """Refuse a link that leads out of the folder, save into the hub's own store of what it downloaded."""
+    home, target = folder.resolve(), (folder / name).resolve()
+    homes = [home, home.parents[1] / BLOBS] if home.parent.name == SNAPSHOTS else [home]
+    if not any(target.is_relative_to(place) for place in homes):
+        raise ConfigInvalid(f"{folder}: {name} is a link that leads out of the bundle; copy the file itself into it")
+
+
+def _refuse_unnamed(folder: Path, manifest: Manifest) -> None:
+    """Refuse files that would be read and have no hash, and a bundle that lacks its model or half of its detector."""
+    lying = {file.relative_to(folder).as_posix() for pattern in READ for file in folder.glob(pattern)}
+    for name in sorted(lying - manifest.files.keys()):
+        raise ConfigInvalid(
+            f"{folder}: {name} is not named in {MANIFEST}, so nothing says that it is the right one; "
+            "copy the bundle again, or remove the file"
+        )
+    detector = (DETECTOR_CONFIG, DETECTOR_WEIGHTS)
+    for name in (*NEEDED, *(detector if manifest.files.keys() & detector else ())):
+        if name not in manifest.files:
+            raise BundleMissing(f"{folder}: {name} is not there, and nothing replaces it; copy the bundle again")
 
 
 def _all_are(values: object, fit: Callable[[object], bool]) -> bool:

@@ -7,10 +7,17 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from twelve.bundle import DETECTOR_CONFIG, Bundle, json_object
+from safetensors import safe_open
+
+from twelve.bundle import CONFIG_FILE, DETECTOR_CONFIG, WEIGHTS_FILE, Bundle, json_object
 
 CARD = "README.md"
-MODEL_CONFIG = "config.json"
+THIS_FOLDER = "path/to/this/folder"
+"""What a card calls the folder that it lies in: folders are moved and copied."""
+
+HEADS = "heads."
+"""What the names of the heads' tensors begin with."""
+
 SPECIAL_TOKENS = 2
 """[CLS] and [SEP], which every text gets."""
 
@@ -25,6 +32,15 @@ WHAT = (
     "A bundle of 12-in-1 ([Lu et al., CVPR 2020](https://arxiv.org/abs/1912.02315)): one ViLBERT with a task token for "
     "each data set. This page is written from the bundle's own files; `manifest.json` holds the hash of each."
 )
+
+TRAINING = f"""These weights begin a training whose recipe names their folder, beside a `preset` of the same sizes:
+
+```toml
+[model]
+start = "{THIS_FOLDER}"
+```
+
+`python -m training` reads the recipe."""
 
 TAGS = ("12-in-1", "vilbert", "vision-and-language", "image-text-retrieval", "visual-grounding", "visual-entailment")
 
@@ -52,7 +68,7 @@ def model_card(bundle: Bundle, *, where: str) -> str:
         _head(manifest.notes),
         f"# {manifest.name} {manifest.version}",
         WHAT,
-        _section("Use", _use(where, manifest.tasks)),
+        _section("Use", _use(bundle, where)),
         _section("Tasks", _tasks(manifest.tasks, manifest.scores)),
         _section("What was measured", _measured(manifest.scores, manifest.notes)),
         _section("Limits", _listed(_limits(bundle))),
@@ -76,15 +92,24 @@ def _head(notes: Mapping[str, Any]) -> str:
     return "\n".join(["---", *(f"{name}: {json.dumps(value)}" for name, value in values.items()), "---"])
 
 
-def _use(where: str, tasks: Mapping[str, int]) -> str:
+def _use(bundle: Bundle, where: str) -> str:
+    place, tasks = json.dumps(where), bundle.manifest.tasks
+    asking = (["import twelve"], [f"client = twelve.load({place})  # client.ask(task, …)"]) if tasks else ([], [])
     lines = (
-        *(["import twelve"] if tasks else []),
+        *asking[0],
         "from twelve.heads.model import TwelveModel",
         "",
-        *([f"client = twelve.load({json.dumps(where)})  # client.ask(task, …)"] if tasks else []),
-        f"module = TwelveModel.from_pretrained({json.dumps(where)})  # trunk and heads in torch",
+        *asking[1],
+        f"module = TwelveModel.from_pretrained({place})  # trunk and heads in torch",
     )
-    return "\n".join(["```python", *lines, "```"])
+    in_torch = "\n".join(["```python", *lines, "```"])
+    uses = (*([] if tasks else [TRAINING]), *([in_torch] if _has_heads(bundle) else []))
+    return "\n\n".join(uses)
+
+
+def _has_heads(bundle: Bundle) -> bool:
+    with safe_open(bundle.path / WEIGHTS_FILE, framework="np") as weights:
+        return any(name.startswith(HEADS) for name in weights.keys())  # noqa: SIM118  # it is no mapping
 
 
 def _tasks(tasks: Mapping[str, int], scores: Mapping[str, Any]) -> str:
@@ -118,7 +143,7 @@ def _measured(scores: Mapping[str, Any], notes: Mapping[str, Any]) -> str:
 
 
 def _limits(bundle: Bundle) -> Iterator[str]:
-    config, files = json_object(bundle.path / MODEL_CONFIG), bundle.manifest.files
+    config, files = json_object(bundle.path / CONFIG_FILE), bundle.manifest.files
     if "max_position_embeddings" in config:
         most = config["max_position_embeddings"] - SPECIAL_TOKENS
         yield f"English text of at most {most} word pieces; a longer one is refused, never cut."

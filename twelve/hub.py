@@ -13,17 +13,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self, TypedDict, Unpack
 
-from twelve.bundle import MANIFEST, TOKENIZER_SETTINGS, VOCABULARY, Bundle, json_object, seal
-from twelve.card import CARD, MODEL_CONFIG, model_card
+from twelve.bundle import CONFIG_FILE, MANIFEST, TOKENIZER_SETTINGS, VOCABULARY, Bundle, json_object, seal
+from twelve.card import CARD, THIS_FOLDER, model_card
 from twelve.errors import BundleMissing, ConfigInvalid
 
 FETCHED = (MANIFEST, "*.json", "*.safetensors", "*.txt", CARD)
 """Patterns of the files that a bundle may have; whatever else a repository holds stays there."""
 
 HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
-
-THIS_FOLDER = "path/to/this/folder"
-"""In a card: folders are moved and copied."""
 
 FIRST_VERSION = "0"
 CHANGED = "+changed"
@@ -67,7 +64,11 @@ def fetch(path_or_hub_id: str | Path, **access: Unpack[Access]) -> Path:
 
     Raises:
         BundleMissing: It is no folder, and the hub does not give it.
+        TypeError: There is no such argument.
     """
+    _refuse_unknown(access)
+    if path_or_hub_id == "":
+        raise BundleMissing("the name of the bundle is empty; name a folder that holds one, or `owner/name` on a hub")
     if Path(path_or_hub_id).is_dir():
         return Path(path_or_hub_id)
     if isinstance(path_or_hub_id, Path) or not HUB_ID.fullmatch(path_or_hub_id):
@@ -95,7 +96,7 @@ def dress(bundle: Bundle, *, where: str = THIS_FOLDER) -> Bundle:
     """
     (bundle.path / CARD).write_text(model_card(bundle, where=where), encoding="utf-8")
     if VOCABULARY in bundle.manifest.files:
-        longest = json_object(bundle.path / MODEL_CONFIG).get("max_position_embeddings")
+        longest = json_object(bundle.path / CONFIG_FILE).get("max_position_embeddings")
         settings = TOKENIZER if longest is None else {**TOKENIZER, "model_max_length": longest}
         (bundle.path / TOKENIZER_SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     return bundle
@@ -123,6 +124,10 @@ class HubVerbs(ABC):
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write configuration and weights."""
+
+    @abstractmethod
+    def refuse_unsavable(self) -> None:
+        """Raise `ConfigInvalid` where what `save` would write is nothing that `load` reads, or nothing to be served."""
 
     @abstractmethod
     def is_as_stored(self, folder: Path) -> bool:
@@ -165,8 +170,10 @@ class HubVerbs(ABC):
             The bundle.
 
         Raises:
-            ConfigInvalid: Something is in the folder already; bundles are never changed.
+            ConfigInvalid: Something is in the folder already; bundles are never changed. Or the model is not the one
+                that its configuration describes, or has weights that are no numbers; names the tensor.
         """
+        self._refuse(name=name, version=version)
         out = Path(folder)
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise ConfigInvalid(f"{out}: is there already, and a bundle is never changed; name a new folder")
@@ -196,7 +203,11 @@ class HubVerbs(ABC):
 
         Returns:
             The commit's address.
+
+        Raises:
+            ConfigInvalid: As for `save_pretrained`; nothing is made on the hub then.
         """
+        self._refuse(version=version)
         from huggingface_hub import HfApi  # asked for by those who publish, not by a server
 
         api = HfApi(token=token)
@@ -212,6 +223,12 @@ class HubVerbs(ABC):
                 create_pr=create_pr,
             )
         return str(done)
+
+    def _refuse(self, **labels: str | None) -> None:
+        for label, value in labels.items():
+            if value is not None and not isinstance(value, str):
+                raise ConfigInvalid(f"{label} is {value!r}; it must be text, or None for the one from before")
+        self.refuse_unsavable()
 
     def _write(self, out: Path, name: str | None, version: str | None) -> Bundle:
         origin = self.origin
@@ -231,6 +248,13 @@ class HubVerbs(ABC):
         )
         notes = {**manifest.notes, "changed_from": changed}
         return seal(out, version=version or manifest.version + CHANGED, notes=notes, **before)
+
+
+def _refuse_unknown(access: Access) -> None:
+    for name in access:
+        if name not in Access.__annotations__:
+            known = ", ".join(Access.__annotations__)
+            raise TypeError(f"there is no argument {name!r}; a hub is asked with {known}")
 
 
 def _copy(bundle: Bundle, files: Iterable[str], out: Path) -> None:

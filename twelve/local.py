@@ -39,8 +39,12 @@ def client_of(service: Service) -> Client:
 
 
 def load(
-    path_or_hub_id: str | Path, *, engine: str, graphs: Path | None, threads: int | None, **access: Unpack[Access]
+    path_or_hub_id: str | Path, *, engine: str, graphs: str | Path | None, threads: int | None, **access: Unpack[Access]
 ) -> Client:
     """Give a client that asks a bundle in this process; see `twelve.load`."""
-    settings = Settings(engine=engine, graphs=graphs, threads=threads or os.cpu_count() or 1)
+    settings = Settings(
+        engine=engine,
+        graphs=None if graphs is None else Path(graphs),
+        threads=os.cpu_count() or 1 if threads is None else threads,
+    )
     return client_of(Service.open(fetch(path_or_hub_id, **access), settings))

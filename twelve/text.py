@@ -40,10 +40,14 @@ class TextEncoder:
 
         Raises:
             BundleMissing: There is no such file.
+            ConfigInvalid: It is no text, or lacks a special token.
         """
         if not path.is_file():
             raise BundleMissing(f"{path} is not there; a bundle needs its vocabulary")
-        pieces = path.read_text(encoding="utf-8").split("\n")
+        try:
+            pieces = path.read_text(encoding="utf-8").split("\n")
+        except UnicodeDecodeError as error:
+            raise ConfigInvalid(f"{path}: is no text ({error}); name a file of one word piece a line") from error
         return cls({piece: index for index, piece in enumerate(pieces) if piece})
 
     def encode(self, text: str, *, most: int | None = None) -> tuple[int, ...]:

@@ -22,6 +22,7 @@ from twelve.assembly import Settings
 from twelve.bundle import Bundle, seal
 from twelve.cli import main
 from twelve.cli.options import settings_for
+from twelve.convert.restoring import DEAD_FILE
 from twelve.draw import BEST
 from twelve.engines.exported import EXPORT_FILE, FORMAT
 from twelve.service import Service
@@ -346,7 +347,8 @@ def test_info_counts_the_parameters_of_each_part(run, bundle):
     assert parts["alignment head"] == 16 + 1
     assert all(parts.values())
     assert rows["vqa head"][2:-1] == ["vqa-v2,", "vg-qa"]
-    assert rows["dead"][-1] == "0"
+    assert rows["not served"][-1] == "0"
+    assert "dead" not in rows
     assert (rows["guesswhat"][1], rows["vqa"][1]) == ("17", "7")
     assert "model.safetensors" in out
 
@@ -354,6 +356,7 @@ def test_info_counts_the_parameters_of_each_part(run, bundle):
 def test_info_tells_what_no_task_reads_from_what_weighs_in_memory(run, tmp_path):
     made = make_tiny_bundle(tmp_path / "tiny", detector=False)
     save_file({"words.bias": torch.zeros(1000)}, made.path / "pretraining.safetensors")
+    save_file({"bert.q_dense1.bias": torch.zeros(77)}, made.path / DEAD_FILE)
     known = {name: token for name, token in made.manifest.tasks.items() if name != "gqa"}
     seal(made.path, name="tiny", version="0", tasks=known)
 
@@ -364,8 +367,73 @@ def test_info_tells_what_no_task_reads_from_what_weighs_in_memory(run, tmp_path)
     live = int(rows["all that is read"][-1].replace(",", ""))
     assert spare == 1000
     assert rows["gqa head"][2:-1] == rows["pretraining"][1:-1] == ["no", "task"]
-    assert int(rows["dead"][-1].replace(",", "")) == head + spare
-    assert (rows["float32"][-1], rows["float16"][-1]) == (f"{4 * live / 1e6:,.1f}", f"{2 * live / 1e6:,.1f}")
+    idle = int(rows["not served"][-1].replace(",", ""))
+    assert idle == head + spare
+    assert rows["float32"][1:] == [f"{4 * live / 1e6:,.1f}", f"{4 * idle / 1e6:,.1f}"]
+    assert rows["float16"][1:] == [f"{2 * live / 1e6:,.1f}", f"{2 * idle / 1e6:,.1f}"]
+    assert [line.split() for line in out.splitlines() if line.startswith("dead  ")] == [["dead", "nothing", "77"]]
+
+
+def test_info_calls_a_starting_point_not_served_and_says_what_it_weighs(run, tmp_path):
+    made = make_tiny_bundle(tmp_path / "tiny", detector=False)
+    seal(made.path, name="tiny", version="0", tasks={})
+
+    code, out, _ = run("info", made.path)
+
+    rows = {re.split(r"  +", line)[0].strip(): line.split() for line in out.splitlines() if line}
+    every = sum(tensor.numel() for tensor in load_file(made.path / "model.safetensors").values())
+    assert code == 0
+    assert rows["not served"][-1] == f"{every:,}"
+    assert rows["float32"][1:] == ["0.0", f"{4 * every / 1e6:,.1f}"]
+    assert "dead" not in out
+
+
+def test_info_says_that_the_operations_of_the_detector_are_not_counted(run, bundle):
+    assert "finding the regions, which the detector does, is not in it" in run("info", bundle)[1]
+
+
+@pytest.mark.parametrize("bytes_", [b"abc", b"\xff" * 8 + b"{"])
+def test_info_says_which_file_of_weights_is_broken(run, tmp_path, bytes_):
+    made = make_tiny_bundle(tmp_path / "tiny", detector=False)
+    (made.path / "model.safetensors").write_bytes(bytes_)
+
+    code, _, err = run("info", made.path)
+
+    assert code == 2
+    assert re.search(r"config-invalid: \S+model\.safetensors: .*; copy the bundle again", err)
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ([], "manifest.json: scores"),
+        ({"a": 3}, "scores.a: Input should be a valid dictionary"),
+        ({"a": {"gqa": {"score": "x"}}}, "scores.a.gqa.score: Input should be a valid number"),
+    ],
+)
+def test_info_says_what_is_odd_among_the_scores(run, tmp_path, scores, said):
+    made = make_tiny_bundle(tmp_path / "tiny", detector=False)
+    manifest = json.loads((made.path / "manifest.json").read_text())
+    (made.path / "manifest.json").write_text(json.dumps({**manifest, "scores": scores}))
+
+    code, _, err = run("info", made.path)
+
+    assert code == 2
+    assert said in err
+
+
+def test_info_shows_the_size_of_a_file_whose_entry_does_not_say_it(run, tmp_path):
+    made = make_tiny_bundle(tmp_path / "tiny", detector=False)
+    manifest = json.loads((made.path / "manifest.json").read_text())
+    for entry in manifest["files"].values():
+        del entry["bytes"]
+    (made.path / "manifest.json").write_text(json.dumps(manifest))
+
+    code, out, _ = run("info", made.path)
+
+    size = (made.path / "vocab.txt").stat().st_size
+    assert code == 0
+    assert ["vocab.txt", f"{size / 1e6:.2f}"] in [line.split()[:2] for line in out.splitlines()]
 
 
 def test_info_counts_the_operations_of_a_request_of_the_asked_size(run, bundle):

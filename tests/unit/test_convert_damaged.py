@@ -109,6 +109,7 @@ DAMAGED: dict[str, tuple[Damage, str]] = {
     ),
     "whole numbers": (changed(NORM, Tensor.long), f"{NORM} is a tensor of torch.int64, expected dense floating-point"),
     "a sparse tensor": (changed(QUERY, Tensor.to_sparse), f"{QUERY} is a tensor of torch.float32, expected dense"),
+    "no numbers": (changed(QUERY, lambda one: one.to("meta")), f"{QUERY} has a shape and no numbers; save it from"),
     "no tensor": (beside("epoch", 9), "epoch is a int, expected a tensor"),
     "no name": (beside(7, ZERO), "has an entry under 7, expected names"),
     "an old name twice": (
@@ -149,8 +150,14 @@ def test_a_file_that_was_cut_short_is_refused(
 
 @pytest.mark.parametrize(
     "content",
-    [b"<!DOCTYPE html><title>Moved</title>", b"\x80\x02}q\x00.", os.urandom(4096), b"PK\x03\x04" + bytes(999)],
-    ids=["a web page", "a bare pickle", "noise", "a broken zip file"],
+    [
+        b"<!DOCTYPE html><title>Moved</title>",
+        b"\x80\x02}q\x00.",
+        os.urandom(4096),
+        b"PK\x03\x04" + bytes(999),
+        (2**40).to_bytes(8, "little") + b'{"a"',
+    ],
+    ids=["a web page", "a bare pickle", "noise", "a broken zip file", "broken safetensors"],
 )
 def test_what_torch_did_not_write_is_refused(refusal: Callable[[Path], str], tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.bin"
@@ -158,6 +165,19 @@ def test_what_torch_did_not_write_is_refused(refusal: Callable[[Path], str], tmp
     message = refusal(path)
     assert "m.bin: " in message
     assert "weights_only" not in message  # torch's advice to run what is in the file
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"hello world\n" * 100, "it is no file that torch wrote, or not all of one"), (b"", "it is empty")],
+    ids=["a text", "nothing"],
+)
+def test_what_is_no_checkpoint_is_told_in_words(
+    refusal: Callable[[Path], str], tmp_path: Path, content: bytes, says: str
+) -> None:
+    path = tmp_path / "m.bin"
+    path.write_bytes(content)
+    assert refusal(path).endswith(f"m.bin: cannot be read: {says}; copy or download it again")
 
 
 def test_a_missing_file_is_refused(refusal: Callable[[Path], str], tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from tests import markdown
 from tests.checkout import ROOT
 from tests.checkpoints import (
     DECODER,
@@ -127,7 +129,8 @@ def test_all_560_keys_are_accounted_for(state: State, run: Run, arguments: list[
     fates = json.loads((bundle.path / KEYS_FILE).read_text())
     keys = bundle.manifest.notes["keys"]
     assert fates.keys() == published_keys().keys()
-    assert keys["used"] == {"trunk": 496, "head": 24, "pretraining": 15}
+    assert keys["used"] == {"trunk": 496, "head": 24}
+    assert keys["kept apart"] == {"pretraining": 15}
     assert keys["tied"] == [DECODER]
     assert len(keys["dead"]) == 24
     assert all("q_dense" in name for name in keys["dead"])
@@ -147,6 +150,69 @@ def test_a_checkpoint_kept_whole_can_be_put_together_again(
 ) -> None:
     run("import-checkpoint", save_legacy(state, tmp_path / "m.bin"), *arguments, "--keep-dead")
     again = published_checkpoint(tmp_path / "out")
+    assert again.keys() == state.keys()
+    assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
+
+
+@pytest.mark.parametrize("file", ["m.safetensors", "m.bin"])
+def test_safetensors_are_told_by_their_content(
+    state: State, run: Run, arguments: list[object], tmp_path: Path, file: str
+) -> None:
+    save_file({name: tensor.clone() for name, tensor in state.items()}, tmp_path / file)
+    code, out, err = run("import-checkpoint", tmp_path / file, *arguments)
+    assert code == 0, err
+    assert "a multi-task checkpoint, safetensors format, 560 keys" in out
+    assert Bundle.open(tmp_path / "out").manifest.notes["source_file"]["form"] == "safetensors"
+
+
+@pytest.mark.parametrize("save", [save_legacy, save_zip])
+def test_keys_that_share_their_memory_arrive_each_on_its_own(
+    state: State, run: Run, arguments: list[object], tmp_path: Path, save
+) -> None:
+    other = QUERY.replace("layer.3", "layer.4")
+    code, _, err = run("import-checkpoint", save(state | {other: state[QUERY]}, tmp_path / "m.bin"), *arguments)
+    assert code == 0, err
+    arrived = weights_of(tmp_path / "out")
+    assert torch.equal(arrived[QUERY], state[QUERY])
+    assert torch.equal(arrived[other], state[QUERY])
+
+
+def with_rows(run: Run, folder: Path, rows: int) -> tuple[int, str, str]:
+    """Import a checkpoint whose task table has so many rows."""
+    config = dataclasses.replace(SMALL, task_embedding_rows=rows)
+    path = save_zip(make_state(config), folder / "m.bin")
+    config.save(folder / "rows.json")
+    return run("import-checkpoint", path, *lists(folder), "--config", folder / "rows.json", folder / "out")
+
+
+def test_tasks_without_a_row_of_the_task_table_are_left_out_by_name(run: Run, tmp_path: Path) -> None:
+    code, out, err = with_rows(run, tmp_path, 10)
+    assert code == 0, err
+    kept = {task.name: task.token for task in TASKS.values() if task.token < 10}
+    left_out = [name for name in TASKS if name not in kept]
+    assert Bundle.open(tmp_path / "out").manifest.tasks == kept
+    assert f"left out, the task table has no row for them: {', '.join(left_out)}\n" in out
+    assert f"answers {len(kept)} tasks" in out
+    assert run("check", tmp_path / "out")[0] == 0
+
+
+def test_a_task_table_without_a_row_for_any_task_is_refused(run: Run, tmp_path: Path) -> None:
+    code, _, err = with_rows(run, tmp_path, 1)
+    assert code == 2
+    assert "task_embedding_rows is 1, the first published task has token 1; a bundle of this checkpoint would" in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_documented_lines_put_the_published_file_together_again(
+    state: State, run: Run, arguments: list[object], tmp_path: Path
+) -> None:
+    run("import-checkpoint", save_legacy(state, tmp_path / "m.bin"), *arguments, "--keep-dead")
+    text = (ROOT / "docs/published.md").read_text()
+    [block] = [one for one in markdown.blocks(text) if "published_checkpoint" in one.body]
+    places = {"model_store/published": str(tmp_path / "out"), "again.bin": str(tmp_path / "again.bin")}
+    ran = markdown.run(block, replacing=places)
+    assert ran.returncode == 0, ran.stderr
+    again = torch.load(tmp_path / "again.bin", weights_only=True)
     assert again.keys() == state.keys()
     assert all(torch.equal(again[name], tensor) for name, tensor in state.items())
 
@@ -252,6 +318,32 @@ def test_numbers_too_large_for_halves_are_refused_by_key(
     assert run("import-checkpoint", path, *arguments, "--dtype", "bfloat16")[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("number", "dtype", "says"),
+    [
+        (1e300, "float32", "is too large for float32; no type that a bundle may have holds it"),
+        (1e300, "float16", "is too large for float16; no type that a bundle may have holds it"),
+        (3.4e38, "bfloat16", "is too large for bfloat16; store float32"),
+    ],
+)
+def test_another_type_is_named_only_where_it_would_do(
+    state: State, run: Run, arguments: list[object], tmp_path: Path, number: float, dtype: str, says: str
+) -> None:
+    large = state["vil_logit.weight"].double()
+    large[0, 0] = number
+    path = save_zip(state | {"vil_logit.weight": large}, tmp_path / "m.bin")
+    code, _, err = run("import-checkpoint", path, *arguments, "--dtype", dtype)
+    assert code == 65
+    assert err.endswith(f"{says}\n")
+
+
+def test_a_factorised_word_table_is_refused_by_its_name(run: Run, arguments: list[object], tmp_path: Path) -> None:
+    dataclasses.replace(SMALL, embedding_size=8).save(tmp_path / "model.json")
+    code, _, err = run("import-checkpoint", tmp_path / "m.bin", *arguments)
+    assert code == 2
+    assert "widen.weight']; its heads are `released`, and it has no `embedding_size`" in err
+
+
 def test_an_installed_library_brings_its_vocabulary_and_its_table() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["twelve"]
     brought = {path for pattern in settings for path in (ROOT / "twelve").glob(pattern)}
@@ -276,6 +368,13 @@ def test_a_vocabulary_that_does_not_fit_the_word_table_is_refused(
     assert "has 30,000 entries, the word table has 30,522 rows" in err
 
 
+def test_a_vocabulary_that_is_no_text_is_refused(run: Run, arguments: list[object], tmp_path: Path) -> None:
+    (tmp_path / "vocab.bin").write_bytes(b"\x80\x02")
+    code, _, err = run("import-checkpoint", tmp_path / "m.bin", *arguments, "--vocabulary", tmp_path / "vocab.bin")
+    assert code == 2
+    assert "vocab.bin: is no text (" in err
+
+
 def test_a_pre_training_checkpoint_becomes_a_starting_point(state: State, run: Run, tmp_path: Path) -> None:
     path = save_legacy(without_tasks(state), tmp_path / "pretrained_model.bin")
     code, out, err = run("import-checkpoint", path, tmp_path / "out", "--config", config_file(tmp_path))
@@ -284,7 +383,8 @@ def test_a_pre_training_checkpoint_becomes_a_starting_point(state: State, run: R
     assert out.endswith("a starting point for training, it answers no task\n")
     manifest = Bundle.open(tmp_path / "out").manifest
     assert manifest.tasks == {}
-    assert manifest.notes["keys"]["used"] == {"trunk": 495, "pretraining": 13}
+    assert manifest.notes["keys"]["used"] == {"trunk": 495}
+    assert manifest.notes["keys"]["kept apart"] == {"pretraining": 13}
     arrived = weights_of(tmp_path / "out")
     assert all(torch.equal(tensor, state[name]) for name, tensor in arrived.items())
 

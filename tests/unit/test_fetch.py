@@ -354,6 +354,63 @@ def test_a_file_with_another_hash_is_not_kept(site: Site, fetch: Fetching) -> No
     assert fetch.names() == []
 
 
+def test_a_file_that_stands_there_is_refused_where_it_is_smaller_than_what_it_must_hold(fetch: Fetching) -> None:
+    fetch.folder.mkdir()
+    (fetch.folder / "weights.bin").write_bytes(b"")
+    with pytest.raises(
+        FetchFailed, match=r"weights\.bin: has 0 bytes, expected at least 1; delete it and run the same"
+    ):
+        fetch(file_of("http://127.0.0.1:1/f"))
+
+
+def test_a_file_that_stands_there_is_refused_where_it_has_another_hash(fetch: Fetching) -> None:
+    fetch.folder.mkdir()
+    (fetch.folder / "weights.bin").write_bytes(OTHER)
+    with pytest.raises(FetchFailed, match=r"weights\.bin: has sha256 .*, the table states .*; delete it and run"):
+        fetch(file_of("http://127.0.0.1:1/f", sha256=hashlib.sha256(CONTENT).hexdigest()))
+    assert fetch.names() == ["weights.bin"]
+
+
+def test_a_list_that_stands_there_is_refused_where_it_is_empty(fetch: Fetching) -> None:
+    fetch.folder.mkdir()
+    for name in WANTED.values():
+        (fetch.folder / name).write_bytes(b"")
+    with pytest.raises(FetchFailed, match=r"vqa\.pkl: has 0 bytes, expected at least 1; delete it"):
+        fetch(archive_of("http://127.0.0.1:1/a"))
+
+
+def test_an_empty_list_in_an_archive_is_refused_and_not_kept(site: Site, fetch: Fetching) -> None:
+    address = site.put("a", Served(tar([regular(LISTS[0][0].name), LISTS[1]])))
+    with pytest.raises(FetchFailed, match=r"/a: vqa\.pkl has 0 bytes in it, expected at least 1; try another address"):
+        fetch(archive_of(address))
+    assert fetch.names() == []
+
+
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><title>Log in</title>", b"\r\n  <html></html>"])
+def test_a_web_page_is_not_kept_as_a_file(site: Site, fetch: Fetching, page: bytes) -> None:
+    with pytest.raises(FetchFailed, match=r"is a web page, not the file that was published; try again, or another"):
+        fetch(file_of(site.put("f", Served(page))))
+    assert fetch.names() == []
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br"])
+def test_a_file_that_is_sent_encoded_is_refused(site: Site, fetch: Fetching, encoding: str) -> None:
+    served = Served(gzip.compress(CONTENT), extra_headers={"content-encoding": encoding})
+    with pytest.raises(FetchFailed, match=rf"is sent {encoding}-encoded though asked for as it is"):
+        fetch(file_of(site.put("f", served)))
+    assert fetch.names() == []
+
+
+def test_a_file_that_is_said_to_be_sent_as_it_is_arrives(site: Site, fetch: Fetching) -> None:
+    fetch(file_of(site.put("f", Served(CONTENT, extra_headers={"content-encoding": "identity"}))))
+    assert (fetch.folder / "weights.bin").read_bytes() == CONTENT
+
+
+def test_an_archive_may_be_said_to_be_compressed(site: Site, fetch: Fetching) -> None:
+    fetch(archive_of(site.put("a", Served(tar(LISTS), extra_headers={"content-encoding": "x-gzip"}))))
+    assert (fetch.folder / "vqa.pkl").read_bytes() == VQA
+
+
 def test_a_disk_without_room_is_refused_before_anything_is_downloaded(
     site: Site, fetch: Fetching, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -505,6 +562,11 @@ def test_an_optional_entry_is_fetched_when_asked_for() -> None:
         ("[[archive]]\nname='a'\nabout=''\naddress='http://x/y'\nmembers={'x'='/etc/x'}", r"archive\.0\.members"),
         ("[[files]]", "files: Extra inputs"),
         ("no toml", "is no TOML"),
+        ("[[next]]\nneeds=['a.bin']\nrun='do {1}'", r"next\.0: .*run has \{1\}, which stands for none of the 1 files"),
+        ("[[next]]\nneeds=['a.bin']\nrun='do {x}'", r"next\.0: .*run has \{x\}, which stands for none"),
+        ("[[next]]\nneeds=['a.bin']\nrun='do {0.parent}'", r"next\.0: .*run has \{0\.parent\}"),
+        ("[[next]]\nneeds=['a.bin']\nrun='do {0'", r"next\.0: "),
+        ("[[file]]\nname='a'\nabout=''\naddress='http://x/y'\nsave='y'\nat_least=-3", r"file\.0\.at_least: .*got -3"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused_by_its_entry(tmp_path: Path, text: str, says: str) -> None:
@@ -512,6 +574,34 @@ def test_a_table_that_does_not_fit_is_refused_by_its_entry(tmp_path: Path, text:
     path.write_text(text)
     with pytest.raises(ConfigInvalid, match=says):
         Table.read(path)
+
+
+def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "table.toml"
+    path.write_bytes(b"\x80\x02")
+    with pytest.raises(ConfigInvalid, match=r"table\.toml: is no TOML"):
+        Table.read(path)
+
+
+def test_the_command_leads_no_further_with_a_file_that_is_another_one(
+    site: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "mirror.toml"
+    table.write_text(
+        json_as_toml(file_of(site.put("f", Served(CONTENT)), at_least=1000))
+        + f"\n[[file]]\nname = 'config'\nabout = ''\naddress = '{site.put('c', Served(CONTENT))}'\nsave = 'c.yaml'"
+        + "\n[[next]]\nneeds = ['weights.bin']\nrun = 'do {0}'\n"
+    )
+    to = tmp_path / "to"
+    to.mkdir()
+    (to / "weights.bin").write_bytes(b"")
+    code, shown = _run(capsys, "fetch", "published", to, "--table", table)
+    assert (code, shown.out) == (1, "")
+    assert shown.err.endswith(
+        "weights.bin: has 0 bytes, expected at least 1,000; delete it and run the same command again\n"
+    )
+    code, shown = _run(capsys, "fetch", "published", to, "--table", table, "--only", "config")
+    assert (code, "next: " in shown.out) == (0, False)
 
 
 def test_the_command_fetches_by_a_table_and_says_what_to_run_next(

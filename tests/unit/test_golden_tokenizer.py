@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "data" / "golden"
 FILES = sorted(path.name for path in GOLDEN.glob("golden_tokenizer*.json"))
 BERT = ROOT / "twelve" / "convert" / "vocab.txt"
-VOCABULARIES = {"bert_base_uncased_vocab.txt": BERT}
+VOCABULARIES = dict.fromkeys(("bert_base_uncased_vocab.txt", "bert-base-uncased-vocab.txt"), BERT)
 SPECIAL = re.compile(r"(\[CLS\]|\[SEP\]|\[MASK\]|\[PAD\]|\[UNK\])")  # the published tokenizer obeys them in any text
 
 

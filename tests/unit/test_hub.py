@@ -161,6 +161,91 @@ def test_an_unknown_engine_is_refused_by_a_sentence(bundle: Bundle) -> None:
         twelve.load(bundle.path, engine="tensorrt")
 
 
+@pytest.mark.parametrize("verb", [twelve.load, TwelveModel.from_pretrained, fetch])
+def test_an_argument_that_nobody_knows_is_refused_and_not_swallowed(
+    bundle: Bundle, verb: Callable[..., object]
+) -> None:
+    with pytest.raises(TypeError, match="there is no argument 'engin'; a hub is asked with revision, token"):
+        verb(bundle.path, engin="onnxruntime")
+
+
+def test_an_empty_name_is_not_the_working_directory(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bundle.path)
+    with pytest.raises(BundleMissing, match="the name of the bundle is empty"):
+        twelve.load("")
+    assert fetch(".") == Path()
+
+
+@pytest.mark.parametrize("threads", [0, -1, "2"])
+def test_threads_that_are_no_number_of_threads_are_refused_by_a_sentence(bundle: Bundle, threads: Any) -> None:
+    with pytest.raises(ConfigInvalid, match=f"threads: is {threads!r}; give a whole number from 1"):
+        twelve.load(bundle.path, threads=threads)
+
+
+def test_the_folder_of_graphs_may_be_text(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(BundleMissing, match="none holds no exported graphs"):
+        twelve.load(bundle.path, engine="onnxruntime", graphs=str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("label", ["name", "version"])
+def test_a_name_or_version_that_is_no_text_is_refused_before_anything_is_written(
+    bundle: Bundle, tmp_path: Path, label: str
+) -> None:
+    odd: dict[str, Any] = {label: 3}
+    with pytest.raises(ConfigInvalid, match=f"{label} is 3; it must be text"):
+        TwelveModel.from_pretrained(bundle.path).save_pretrained(tmp_path / "out", **odd)
+    assert not (tmp_path / "out").exists()
+
+
+def with_another_head(model: TwelveModel) -> None:
+    model.heads["extra"] = torch.nn.Linear(2, 2)
+
+
+def with_a_module_beside_the_heads(model: TwelveModel) -> None:
+    model.probe = torch.nn.Linear(2, 2)
+
+
+def with_fewer_heads(model: TwelveModel) -> None:
+    del model.heads["pair"]
+
+
+def with_more_answers(model: TwelveModel) -> None:
+    model.heads["vqa"].classify[3] = torch.nn.Linear(32, 20)
+
+
+def with_nan(model: TwelveModel) -> None:
+    model.heads["alignment"].rate.weight.data[0, 0] = torch.nan
+
+
+def with_infinity(model: TwelveModel) -> None:
+    model.trunk.text_pooler.bias.data[0] = torch.inf
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            with_another_head,
+            r"missing tensors \[\], unexpected tensors \['heads\.extra\.bias', 'heads\.extra\.weight'\]",
+        ),
+        (with_a_module_beside_the_heads, r"unexpected tensors \['probe\.bias', 'probe\.weight'\]"),
+        (with_fewer_heads, r"missing tensors \['heads\.pair\..*outside the model"),
+        (with_more_answers, r"heads\.vqa\.classify\.3\.weight has shape \(20, 32\), config\.json asks \(7, 32\)"),
+        (with_nan, r"NaN or infinity stands in 1 of \d+ tensors, \['heads\.alignment\.rate\.weight'\] first"),
+        (with_infinity, r"NaN or infinity stands in 1 of \d+ tensors, \['trunk\.text_pooler\.bias'\] first"),
+    ],
+)
+@pytest.mark.parametrize("from_bundle", [True, False])
+def test_a_model_that_could_not_be_loaded_or_served_again_is_refused_before_anything_is_written(
+    change: Callable[[TwelveModel], None], said: str, from_bundle: bool, bundle: Bundle, tmp_path: Path
+) -> None:
+    model = TwelveModel.from_pretrained(bundle.path) if from_bundle else TwelveModel(ModelConfig.tiny())
+    change(model)
+    with pytest.raises(ConfigInvalid, match=said):
+        model.save_pretrained(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 class FakeApi:
     """What `push_to_hub` asks of a hub; an upload lands in the cache, as if it had been downloaded again."""
 
@@ -198,6 +283,17 @@ def test_a_pushed_model_is_a_whole_bundle_on_the_hub(
     assert Bundle.open(folder).digest() == bundle.digest()
     assert {file.name for file in folder.iterdir()} >= {CARD, TOKENIZER_SETTINGS, VOCABULARY, MANIFEST}
     assert f'twelve.load("{NAME}")' in (folder / CARD).read_text()
+
+
+def test_a_model_that_cannot_be_saved_makes_no_repository(
+    bundle: Bundle, cache: Path, uploads: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(FakeApi, "create_repo")
+    model = TwelveModel.from_pretrained(bundle.path)
+    with_nan(model)
+    with pytest.raises(ConfigInvalid, match="NaN"):
+        model.push_to_hub("tiny")
+    assert not uploads
 
 
 @dataclass
@@ -271,6 +367,7 @@ def test_a_model_is_downloaded_by_its_name(bundle: Bundle, hub: FakeHub, cache: 
     model = TwelveModel.from_pretrained(NAME, cache_dir=cache)
     assert_same_weights(model, TwelveModel.load(bundle.path))
     assert set(hub.asked) == {MANIFEST, *bundle.manifest.files}
+    assert (fetch(NAME, cache_dir=cache) / WEIGHTS_FILE).is_symlink()  # into the hub's own store, and no way out
 
 
 class Bomb:

@@ -1,15 +1,19 @@
 """The model card says what the bundle's files say, and no more."""
 
+import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
+from safetensors.torch import save_file
 
 from tests.bundles import make_tiny_bundle
-from twelve.bundle import DETECTOR_CONFIG, DETECTOR_WEIGHTS, Bundle, seal
-from twelve.card import model_card
+from training.config import Model
+from twelve.bundle import DETECTOR_CONFIG, DETECTOR_WEIGHTS, WEIGHTS_FILE, Bundle, seal
+from twelve.card import THIS_FOLDER, model_card
 from twelve.heads.model import TwelveModel
 from twelve.model.config import ModelConfig
 
@@ -85,10 +89,33 @@ def test_notes_that_are_sentences_say_where_it_comes_from(tiny: Path) -> None:
     assert "seed" not in text
 
 
+def starting_point(path: Path, *, heads: bool) -> str:
+    model = TwelveModel(ModelConfig.tiny())
+    model.save(path)
+    if not heads:
+        save_file({f"trunk.{name}": tensor for name, tensor in model.trunk.state_dict().items()}, path / WEIGHTS_FILE)
+    bundle: Bundle = seal(path, name="new", version="0", tasks={})
+    return model_card(bundle, where="someone/new")
+
+
 def test_a_starting_point_for_training_is_not_offered_for_answers(tmp_path: Path) -> None:
-    TwelveModel(ModelConfig.tiny()).save(tmp_path)
-    bundle: Bundle = seal(tmp_path, name="new", version="0", tasks={})
-    text = model_card(bundle, where="new")
+    text = starting_point(tmp_path, heads=True)
     assert "a starting point for training, and are not served" in text
     assert "twelve.load" not in text
-    assert 'TwelveModel.from_pretrained("new")' in text
+    assert 'TwelveModel.from_pretrained("someone/new")' in text
+
+
+def test_a_starting_point_without_heads_says_how_a_recipe_names_it_and_offers_nothing_that_fails(
+    tmp_path: Path,
+) -> None:
+    text = starting_point(tmp_path, heads=False)
+    assert "from_pretrained" not in text
+    (recipe,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    assert Model(**tomllib.loads(recipe)["model"]).start == THIS_FOLDER
+
+
+def test_a_bundle_that_is_served_is_no_starting_point(tiny: Path) -> None:
+    text = card_of(tiny).text
+    assert "start =" not in text
+    assert 'twelve.load("someone/tiny")' in text
+    assert 'TwelveModel.from_pretrained("someone/tiny")' in text

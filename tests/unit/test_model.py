@@ -1,4 +1,6 @@
 import dataclasses
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -189,6 +191,60 @@ def test_a_configuration_that_contradicts_itself_is_refused(changes: dict[str, o
 def test_a_configuration_with_a_value_of_another_type_is_refused(changes: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigInvalid, match=said):
         tiny(**changes)
+
+
+SIZES = [name for name, value in dataclasses.asdict(ModelConfig.tiny()).items() if type(value) is int]
+DROPOUTS = [field.name for field in dataclasses.fields(ModelConfig) if field.name.endswith("dropout_prob")]
+NAN = float("nan")
+
+
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("value", [0, -1, 10**30])
+def test_a_size_that_no_model_can_have_is_refused_by_name(name: str, value: int) -> None:
+    if value == 0 and name.endswith("num_hidden_layers"):
+        without = {"v_num_hidden_layers": "v_biattention_id", "num_hidden_layers": "t_biattention_id"}
+        assert getattr(tiny(**{name: 0, without[name]: (0, 0)}).config, name) == 0
+        return
+    with pytest.raises(ConfigInvalid, match=rf"^{name}: Input should be (greater|less) than or equal .*, got {value}$"):
+        tiny(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in DROPOUTS for value in (-1.0, 1.0, 2.0, NAN)),
+        *(("layer_norm_eps", value) for value in (-1.0, 0.0, 2.0, NAN)),
+        *(("initializer_range", value) for value in (-1.0, float("inf"), NAN)),
+    ],
+)
+def test_a_number_that_no_model_can_have_is_refused_by_name(name: str, value: float) -> None:
+    with pytest.raises(ConfigInvalid, match=rf"^{name}: Input should be .*, got {value}$"):
+        tiny(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"model": "roberta"}, r"model: is 'roberta', which is another model; only 'bert' can be computed"),
+        ({"in_batch_pairs": True}, r"in_batch_pairs: is True, which is another model; only False can be computed"),
+    ],
+)
+def test_a_published_key_that_asks_for_another_model_is_refused(values: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigInvalid, match=said):
+        ModelConfig.from_dict(values)
+
+
+def test_published_keys_that_change_no_answer_are_accepted() -> None:
+    harmless = {"model": "bert", "in_batch_pairs": False, "fast_mode": True, "visualization": True, "fixed_t_layer": 2}
+    assert ModelConfig.from_dict(harmless) == ModelConfig()
+
+
+@pytest.mark.parametrize("values", [{"dropout": 1}, {"vqa_labels": 0}, {"model": "roberta"}, {"heads": "mine"}])
+def test_a_configuration_that_is_refused_names_its_file(tmp_path: Path, values: dict[str, object]) -> None:
+    path = tmp_path / "odd.json"
+    path.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(ConfigInvalid, match=re.escape(f"{path}: ")):
+        ModelConfig.load(path)
 
 
 def test_a_configuration_with_an_unknown_key_is_refused_and_published_ballast_is_not() -> None:

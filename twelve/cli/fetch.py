@@ -45,5 +45,5 @@ def published(
             typer.echo(f"{state}  {file.path}  sha256 {file.sha256}")
     for step in known.next:
         paths = [folder / name for name in step.needs]
-        if all(path.is_file() for path in paths):
+        if all(known.is_fit(path) for path in paths):
             typer.echo(f"next: {step.run.format(*(shlex.quote(str(path)) for path in paths))}")

@@ -120,6 +120,8 @@ def _report(imported: "Imported") -> None:
     print_table(("keys", "count", "numbers", "what became of them"), rows, numbers=("count", "numbers"))
     if source.passed_over:
         typer.echo(f"\npassed over: {', '.join(source.passed_over)}")
+    if imported.left_out:
+        typer.echo(f"\nleft out, the task table has no row for them: {', '.join(imported.left_out)}")
     if imported.bundle.manifest.tasks:
         typer.echo(f"\n{out}: answers {len(imported.bundle.manifest.tasks)} tasks\nnext: twelve check {out}")
     else:

@@ -2,14 +2,17 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from twelve.bundle import MANIFEST, Bundle
 from twelve.cli.options import DEFAULT_BUNDLE, BundleArgument, BundleOption
+from twelve.errors import ConfigInvalid
 
 if TYPE_CHECKING:  # torch is imported by the command that runs, not by `twelve --help`
     from twelve.engines.flops import Cost
@@ -34,11 +37,26 @@ STREAMS: Mapping[str, str] = {
 
 HEAD = " head"
 DETECTOR = "detector"
-NOBODY = "no task"
+NOBODY, NOTHING = "no task", "nothing"
+NOT_SERVED = "not served"
+DEAD = "dead"
+"""Stem of the file of published parameters that nothing computes with; see `twelve.convert.restoring`."""
+
 BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 COSTS = ("pictures", "GFLOP", "text", "pictures alone", "pairs and head")
 TOKENS, REGIONS = 14, 101
 """Of an ordinary request; see `twelve.engines.savings`, which takes torch to import."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """What is read of a task's entry among a bundle's scores; it has more."""
+
+    score: float | None = None
+
+
+Scores = dict[str, dict[str, Score]]
+"""By model and task."""
 
 TokensOption = Annotated[int, typer.Option(min=3, metavar="T", help="Of a request's text, the task token included.")]
 RegionsOption = Annotated[int, typer.Option(min=2, metavar="R", help="Of each picture, the global one included.")]
@@ -80,10 +98,11 @@ def info(
     )
     typer.echo()
     files = [
-        (name, f"{entry['bytes'] / MEGABYTE:.2f}", entry["sha256"][:DIGITS]) for name, entry in manifest.files.items()
+        (name, f"{(opened.path / name).stat().st_size / MEGABYTE:.2f}", entry["sha256"][:DIGITS])
+        for name, entry in manifest.files.items()
     ]
     print_table(("file", "MB", "sha256"), files, numbers=("MB",))
-    _show_scores(manifest.scores)
+    _show_scores(_measured(opened))
     if manifest.notes:
         typer.echo(f"\nnotes\n{json.dumps(manifest.notes, indent=2, ensure_ascii=False)}")
 
@@ -93,6 +112,9 @@ def parameters_by_part(bundle: Bundle) -> dict[str, int]:
 
     Returns:
         Counts of the trunk's streams and what joins them, each head, the detector, and whatever else there is.
+
+    Raises:
+        ConfigInvalid: A file of weights is broken; names it.
     """
     counts: dict[str, int] = {}
     for file, tensor, shape in _tensors(bundle):
@@ -109,13 +131,22 @@ def _known(bundle: Path | None) -> Mapping[str, int] | None:
 
 
 def _tensors(bundle: Bundle) -> Iterator[tuple[str, str, list[int]]]:
-    from safetensors import safe_open  # an extra that `twelve --help` can do without
+    from safetensors import SafetensorError  # an extra that `twelve --help` can do without
 
     for file in bundle.manifest.files:
         if file.endswith(WEIGHTS):
-            with safe_open(bundle.path / file, framework="numpy") as weights:
-                for tensor in weights.keys():  # noqa: SIM118  # safetensors' handle is no mapping
-                    yield file, tensor, weights.get_slice(tensor).get_shape()
+            try:
+                shapes = _shapes(bundle.path / file)
+            except SafetensorError as error:
+                raise ConfigInvalid(f"{bundle.path / file}: {error}; copy the bundle again") from error
+            yield from ((file, tensor, shape) for tensor, shape in shapes.items())
+
+
+def _shapes(path: Path) -> dict[str, list[int]]:
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as weights:
+        return {tensor: weights.get_slice(tensor).get_shape() for tensor in weights.keys()}  # noqa: SIM118  # no mapping
 
 
 def _part(file: str, tensor: str) -> str:
@@ -126,17 +157,24 @@ def _part(file: str, tensor: str) -> str:
 
 
 def _show_parameters(bundle: Bundle) -> None:
-    """Print parts with their parameters and who reads them, and what those that are read weigh in memory."""
+    """Print parts with their parameters and who reads them, and what they weigh in memory."""
     from twelve.cli.show import print_table
 
-    parameters, readers = parameters_by_part(bundle), _readers(bundle)
+    parameters, readers = parameters_by_part(bundle), {DEAD: NOTHING, **_readers(bundle)}
     rows = [(part, readers.get(part, NOBODY), f"{count:,}") for part, count in parameters.items()]
-    live = sum(count for part, count in parameters.items() if part in readers)
-    totals = [("all that is read", "", f"{live:,}"), ("dead", NOBODY, f"{sum(parameters.values()) - live:,}")]
+    served = sum(count for part, count in parameters.items() if readers.get(part, NOTHING) != NOTHING)
+    idle = sum(count for part, count in parameters.items() if part not in readers)
+    totals = [("all that is read", "", f"{served:,}"), (NOT_SERVED, NOBODY, f"{idle:,}")]
     print_table(("part", "read by", "parameters"), [*rows, *totals], numbers=("parameters",))
     typer.echo()
-    memory = [(name, f"{live * width / MEGABYTE:,.1f}") for name, width in BYTES.items()]
-    print_table(("weights in memory as", "MB"), memory, numbers=("MB",))
+    memory = [(name, _megabytes(served * width), _megabytes(idle * width)) for name, width in BYTES.items()]
+    heads = ("weights in memory as", "served, MB", f"{NOT_SERVED}, MB")
+    print_table(heads, memory, numbers=heads[1:])
+    typer.echo("what is not served is there to go on training from")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / MEGABYTE:,.1f}"
 
 
 def _readers(bundle: Bundle) -> dict[str, str]:
@@ -166,7 +204,8 @@ def _show_tasks(bundle: Bundle, tokens: int, regions: int) -> None:
     print_table(("task", "token", *COSTS), rows, numbers=("token", *COSTS))
     typer.echo(
         f"GFLOP of a request of {tokens} tokens, and {regions} regions a picture, the task token and the global region "
-        "included; a text and a picture cost their own once in a batch"
+        "included; a text and a picture cost their own once in a batch; finding the regions, which the detector does, "
+        "is not in it"
     )
 
 
@@ -182,7 +221,21 @@ def _answers(bundle: Bundle) -> Iterator[tuple[str, int]]:
             yield head, len(bundle.answers(head))
 
 
-def _show_scores(scores: Mapping[str, Any]) -> None:
+def _measured(bundle: Bundle) -> Scores:
+    """Give the scores by model and task.
+
+    Raises:
+        ConfigInvalid: They are written in another form.
+    """
+    try:
+        return TypeAdapter(Scores).validate_python(bundle.manifest.scores)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, ("scores", *first["loc"])))
+        raise ConfigInvalid(f"{bundle.path / MANIFEST}: {place}: {first['msg']}; evaluate or copy it again") from error
+
+
+def _show_scores(scores: Scores) -> None:
     """Print what `python -m training evaluate` measured: a row a task, a column a model."""
     from twelve.cli.show import print_table
 
@@ -191,10 +244,10 @@ def _show_scores(scores: Mapping[str, Any]) -> None:
         typer.echo()
         print_table(
             ("score, %", *scores),
-            [(task, *(_per_cent(column.get(task, {})) for column in scores.values())) for task in tasks_of_all],
+            [(task, *(_per_cent(column.get(task, Score())) for column in scores.values())) for task in tasks_of_all],
             numbers=tuple(scores),
         )
 
 
-def _per_cent(entry: Mapping[str, Any]) -> str:
-    return f"{100 * entry['score']:.1f}" if "score" in entry else ""
+def _per_cent(entry: Score) -> str:
+    return "" if entry.score is None else f"{100 * entry.score:.1f}"

@@ -18,6 +18,9 @@ NAMED = 5
 UNTRAINED = "linguisic_logit"
 """The multi-task class has it, the pre-training class does not."""
 
+WIDE = (torch.bfloat16, torch.float32)
+"""Types that hold larger numbers than float16."""
+
 
 @dataclass(frozen=True)
 class Expected:
@@ -143,10 +146,14 @@ def as_dtype(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
     converted = tensor.to(dtype)
     if torch.finfo(dtype).max < torch.finfo(tensor.dtype).max and not converted.isfinite().all():
         largest = float(tensor.abs().max())
-        raise WeightsInvalid(
-            f"{name}: {largest:g} is too large for {str(dtype).removeprefix('torch.')}; store bfloat16 or float32"
-        )
+        fit = [_called(wide) for wide in WIDE if torch.finfo(wide).max >= largest]
+        advice = f"store {' or '.join(fit)}" if fit else "no type that a bundle may have holds it"
+        raise WeightsInvalid(f"{name}: {largest:g} is too large for {_called(dtype)}; {advice}")
     return converted.contiguous()
+
+
+def _called(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _refuse_other_keys(names: Iterable[str], expected: Expected) -> None:

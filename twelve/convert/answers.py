@@ -33,7 +33,8 @@ def read(path: Path, *, outputs: int) -> tuple[str, ...]:
         raise WeightsInvalid(f"{path}: holds a {type(answers).__name__}, expected a list of answers; {OUR_FORM}")
     for place, answer in enumerate(answers):
         if not isinstance(answer, str):
-            raise WeightsInvalid(f"{path}: [{place}] is {answer!r:.60}, expected a text")
+            raise WeightsInvalid(f"{path}: [{place}] is of type {type(answer).__name__}, expected a text")
+        _refuse_half_characters(path, place, answer)
     _refuse_other_length(path, answers, outputs)
     answer, count = Counter(answers).most_common(1)[0]
     if count > 1:
@@ -44,7 +45,7 @@ def read(path: Path, *, outputs: int) -> tuple[str, ...]:
 def _json(path: Path, content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WeightsInvalid(f"{path}: is no JSON ({error}); {OUR_FORM}") from error
 
 
@@ -53,6 +54,16 @@ def _pickled(path: Path, content: bytes) -> Any:
         return load_plain(content)
     except Refused as error:
         raise WeightsInvalid(f"{path}: is neither JSON nor a plain pickle ({error}); {OUR_FORM}") from error
+
+
+def _refuse_half_characters(path: Path, place: int, answer: str) -> None:
+    """Refuse a text that no file can hold: one half of a surrogate pair, as JSON and pickles may write it."""
+    try:
+        answer.encode()
+    except UnicodeEncodeError as error:
+        raise WeightsInvalid(
+            f"{path}: [{place}] is {answer!r:.60}, which has half a character at {error.start}; write the whole one"
+        ) from error
 
 
 def _refuse_other_length(path: Path, answers: list[str], outputs: int) -> None:

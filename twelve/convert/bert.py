@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from twelve.bundle import VOCABULARY, json_object
 from twelve.convert.accounts import Expected
-from twelve.convert.checkpoint import Checkpoint, read, todays_names
+from twelve.convert.checkpoint import Checkpoint, read, read_safetensors, todays_names
 from twelve.convert.names import published_shapes
 from twelve.errors import ConfigInvalid, WeightsInvalid
 from twelve.model.config import ModelConfig
@@ -128,10 +126,7 @@ def _shapes(config: ModelConfig, tensors: Mapping[str, Tensor]) -> dict[str, tup
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
-    try:
-        return Checkpoint("safetensors", todays_names(path, load_file(path)))
-    except SafetensorError as error:
-        raise WeightsInvalid(f"{path}: cannot be read: {error}; copy or download it again") from error
+    return Checkpoint("safetensors", todays_names(path, read_safetensors(path)))
 
 
 READERS = {SAFE: _read_safetensors, PICKLED: read}

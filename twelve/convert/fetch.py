@@ -59,7 +59,7 @@ class Fetcher:
         self._remote = remote
 
     def fetch(self, table: Table) -> Iterator[Fetched]:
-        """Bring everything that a table lists; what stands there already is left as it is.
+        """Bring everything that a table lists; what stands there already is looked at and left as it is.
 
         Args:
             table: What to bring.
@@ -82,6 +82,8 @@ class Fetcher:
             self._folder.mkdir(parents=True, exist_ok=True)
             _bring_latest(entry.address, bring)
         for path in paths:
+            if fault := entry.fault(path):
+                raise FetchFailed(f"{path}: {fault}; delete it and run the same command again")
             yield Fetched(path, sha256_of(path), was_there=not is_missing)
 
     def _bring_file(self, file: PublishedFile) -> None:
@@ -91,6 +93,11 @@ class Fetcher:
             raise FetchFailed(
                 f"{file.address}: has {version.length:,} bytes, {file.name} has at least {file.at_least:,}; "
                 "this is another file"
+            )
+        if version.encoding:
+            raise FetchFailed(
+                f"{file.address}: is sent {version.encoding}-encoded though asked for as it is, so it cannot be told "
+                "from what was published; try another address"
             )
         part = Part.of(self._folder / file.save, version)
         if not self._has_room(version.length - part.size):
@@ -112,6 +119,7 @@ class Fetcher:
         chunks = _going_on(part, remote) if self._has_room(version.length - part.size) else remote.chunks()
         with part.dropped_on(Changed, Unfit), self._watch(archive.name, length=version.length, start=0) as arrived:
             for name, content in pick(_counted(chunks, arrived), archive.members, address=archive.address):
+                _refuse_short(archive, name, content)
                 write_whole(self._folder / name, content)
         part.discard()
 
@@ -141,12 +149,17 @@ def _going_on(part: Part, remote: Remote) -> Iterator[bytes]:
 
 
 def _refuse_other_content(file: PublishedFile, part: Part) -> None:
-    """Compare with the hash in the table; what differs is not kept, since going on from it could never help."""
-    if file.sha256 is not None and (found := part.sha256()) != file.sha256:
+    """Compare with the table; what differs is not kept, since going on from it could never help."""
+    if fault := file.fault(part.stored_at):
         part.discard()
-        raise FetchFailed(
-            f"{file.address}: has sha256 {found[:12]}…, the table states {file.sha256[:12]}…; "
-            "try again, or another address"
+        raise FetchFailed(f"{file.address}: {fault}; try again, or another address")
+
+
+def _refuse_short(archive: PublishedArchive, name: str, content: bytes) -> None:
+    if len(content) < archive.at_least:
+        raise Unfit(
+            f"{archive.address}: {name} has {len(content):,} bytes in it, expected at least {archive.at_least:,}; "
+            "try another address"
         )
 
 

@@ -1,5 +1,6 @@
 """Foreign weights to bundles: the published multi-task checkpoint, the pre-training one, and BERT's."""
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from twelve.convert.accounts import Accounted, Expected, account, multi_task, pr
 from twelve.convert.bert import read_bert
 from twelve.convert.packing import BERT_VOCABULARY, Contents, Imported, Packing, Source, pack
 from twelve.convert.watch import Watch
+from twelve.errors import ConfigInvalid
 from twelve.model.config import ModelConfig
 from twelve.tasks.registry import FIRST_NEW_TOKEN, TASKS
 
@@ -25,19 +27,21 @@ def import_multi_task(
         watch: Shows progress.
 
     Returns:
-        The bundle; it knows the published tasks.
+        The bundle; it knows the published tasks, but for those whose tokens the task table has no row for.
 
     Raises:
         WeightsInvalid: The checkpoint or a list of answers is not as it should be; names the key or the entry.
-        ConfigInvalid: The vocabulary does not fit, the bundle's place is taken, or the disk is too small.
+        ConfigInvalid: The vocabulary does not fit, the task table has a row for no task, the bundle's place is taken,
+            or the disk is too small.
     """
     packing.refuse_taken()
     vocabulary = packing.choose_vocabulary(config)
     outputs = {"vqa": config.vqa_labels, "gqa": config.gqa_labels}
     listed = {head: answers.read(file, outputs=outputs[head]) for head, file in answer_files.items()}
-    tasks = {task.name: task.token for task in TASKS.values() if task.token < FIRST_NEW_TOKEN}
+    tasks, left_out = _tasks(config)
     source, weights = _read(path, multi_task(config), watch)
-    return pack(Contents(config, source, weights, vocabulary, listed, tasks), packing, watch)
+    imported = pack(Contents(config, source, weights, vocabulary, listed, tasks), packing, watch)
+    return dataclasses.replace(imported, left_out=left_out)
 
 
 def import_pretrained(path: Path, packing: Packing, *, config: ModelConfig, watch: Watch) -> Imported:
@@ -90,6 +94,19 @@ def import_bert(folder: Path, packing: Packing, *, config: ModelConfig, watch: W
     weights = _accounted(bert.checkpoint, expected, watch)
     source = Source(bert.weights, bert.checkpoint.form, expected.kind, bert.passed_over)
     return pack(Contents(expected.config, source, weights, vocabulary), packing, watch)
+
+
+def _tasks(config: ModelConfig) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Part the published tasks into those that a model can tell apart, with their tokens, and the names of the rest."""
+    published = {task.name: task.token for task in TASKS.values() if task.token < FIRST_NEW_TOKEN}
+    rows = config.task_embedding_rows if config.task_specific_tokens else FIRST_NEW_TOKEN
+    known = {name: token for name, token in published.items() if token < rows}
+    if not known:
+        raise ConfigInvalid(
+            f"task_embedding_rows is {rows}, the first published task has token {min(published.values())}; a bundle "
+            "of this checkpoint would answer no task"
+        )
+    return known, tuple(name for name in published if name not in known)
 
 
 def _read(path: Path, expected: Expected, watch: Watch) -> tuple[Source, Accounted]:

@@ -227,7 +227,10 @@ def published_state(parameters: Mapping[str, Value], dead: Mapping[str, Value]) 
     """
     names = {parameter: published_name(parameter) for parameter in parameters}
     if homeless := sorted(parameter for parameter, name in names.items() if name is None):
-        raise ConfigInvalid(f"the published model has no place for {homeless[:5]}; it needs `released` heads")
+        raise ConfigInvalid(
+            f"the published model has no place for {homeless[:5]}; "
+            "its heads are `released`, and it has no `embedding_size`"
+        )
     state = {name: parameters[parameter] for parameter, name in names.items() if name is not None}
     copies = {key.name: parameters[key.parameter] for key in _aside(parameters, Use.TIED)}
     return state | copies | dict(dead)

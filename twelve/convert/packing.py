@@ -16,7 +16,7 @@ from torch import Tensor
 
 from twelve.bundle import VOCABULARY, Bundle, seal, sha256_of
 from twelve.convert.accounts import Accounted, Share, as_dtype
-from twelve.convert.names import ASIDE, key_of, published_name
+from twelve.convert.names import ASIDE, SERVES, key_of, published_name
 from twelve.convert.restoring import keep_dead
 from twelve.convert.watch import Watch
 from twelve.errors import ConfigInvalid, WeightsInvalid
@@ -147,11 +147,13 @@ class Imported:
         bundle: The bundle.
         source: Where its weights come from.
         shares: Every key of the source, by use.
+        left_out: Published tasks that the model has no task token for.
     """
 
     bundle: Bundle
     source: Source
     shares: tuple[Share, ...]
+    left_out: tuple[str, ...] = ()
 
 
 def pack(contents: Contents, packing: Packing, watch: Watch) -> Imported:
@@ -233,9 +235,18 @@ def _write_weights(parameters: Mapping[str, Tensor], folder: Path, dtype: torch.
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
-        save_file(dict(tensors), path)
+        save_file(dict(_unshared(tensors)), path)
     except (SafetensorError, RuntimeError) as error:
         raise WeightsInvalid(f"{path.name}: cannot be written: {error}") from error
+
+
+def _unshared(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Copy each tensor whose memory holds another one too: a file of safetensors has none that share."""
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        memory = tensor.untyped_storage().data_ptr()
+        yield name, tensor.clone() if memory in taken else tensor
+        taken.add(memory)
 
 
 def _fate(name: str) -> dict[str, str | None]:
@@ -256,7 +267,8 @@ def _notes(contents: Contents, dtype: str) -> dict[str, Any]:
         "source_file": {"name": source.path.name, "form": source.form, "bytes": size, "sha256": sha256},
         "dtype": dtype,
         "keys": {
-            "used": {use.value: len(share.keys) for use, share in shares.items() if use not in ASIDE},
+            "used": {use.value: len(share.keys) for use, share in shares.items() if use in SERVES},
+            "kept apart": {use.value: len(share.keys) for use, share in shares.items() if use not in SERVES | ASIDE},
             **{use.value: list(shares[use].keys) for use in shares if use in ASIDE},
             "passed over": list(source.passed_over),
         },

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
-from twelve.bundle import CHUNK, sha256_of
+from twelve.bundle import CHUNK
 from twelve.convert.remote import TAIL, Version
 
 
@@ -18,7 +18,7 @@ class Part:
     def __init__(self, path: Path, version: Version) -> None:
         self.path = path
         self.version = version
-        self._bytes = path.with_name(f"{path.name}.part")
+        self.stored_at = path.with_name(f"{path.name}.part")
         self._about = path.with_name(f"{path.name}.part.json")
 
     @classmethod
@@ -41,33 +41,29 @@ class Part:
     @property
     def size(self) -> int:
         """Count the bytes that are there."""
-        return self._bytes.stat().st_size if self._bytes.is_file() else 0
+        return self.stored_at.stat().st_size if self.stored_at.is_file() else 0
 
     def tail(self) -> bytes:
         """Give the last of them."""
         if not self.size:
             return b""
-        with self._bytes.open("rb") as stream:
+        with self.stored_at.open("rb") as stream:
             stream.seek(max(0, self.size - TAIL))
             return stream.read()
 
     def stored(self) -> Iterator[bytes]:
         """Read what is there."""
         if self.size:
-            with self._bytes.open("rb") as stream:
+            with self.stored_at.open("rb") as stream:
                 while chunk := stream.read(CHUNK):
                     yield chunk
 
     def kept(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Add chunks as they come, and pass them on."""
-        with self._bytes.open("ab") as stream:
+        with self.stored_at.open("ab") as stream:
             for chunk in chunks:
                 stream.write(chunk)
                 yield chunk
-
-    def sha256(self) -> str:
-        """Hash what is there."""
-        return sha256_of(self._bytes)
 
     @contextmanager
     def dropped_on(self, *failures: type[Exception]) -> Iterator[None]:
@@ -80,14 +76,14 @@ class Part:
 
     def finish(self) -> None:
         """Give the file its name; what is not on the disk yet is written first, so that a power cut leaves no gap."""
-        with self._bytes.open("rb") as stream:
+        with self.stored_at.open("rb") as stream:
             os.fsync(stream.fileno())
-        self._bytes.replace(self.path)
+        self.stored_at.replace(self.path)
         self._about.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove it."""
-        self._bytes.unlink(missing_ok=True)
+        self.stored_at.unlink(missing_ok=True)
         self._about.unlink(missing_ok=True)
 
     def _belongs_to(self) -> object:

@@ -30,6 +30,9 @@ RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses that another attempt may not meet again."""
 
+AS_IT_IS = "identity"
+"""The encoding that is none."""
+
 CUT = (httpx.TransportError, httpx.StreamError)
 
 
@@ -48,10 +51,12 @@ class Version:
     Attributes:
         length: Bytes.
         mark: The server's ETag, or else its date, or else "".
+        encoding: Of what is sent, where it is not the file as it is, or else "".
     """
 
     length: int
     mark: str
+    encoding: str = ""
 
 
 class Remote:
@@ -146,7 +151,7 @@ class Remote:
     @contextmanager
     def _asked(self, start: int) -> Iterator[httpx.Response]:
         """Ask for the file from a byte on, and see that it is the same file."""
-        headers = {"accept-encoding": "identity"} | ({"range": f"bytes={start}-"} if start else {})
+        headers = {"accept-encoding": AS_IT_IS} | ({"range": f"bytes={start}-"} if start else {})
         with self._client.stream("GET", self.address, headers=headers) as response:
             if self._first_byte(response) not in (0, start):
                 told = response.headers["content-range"]
@@ -160,7 +165,8 @@ class Remote:
         if response.status_code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise Changed(f"{self.address}: is shorter than what came before")
         first, length = self._extent(response)
-        found = Version(length, response.headers.get("etag") or response.headers.get("last-modified", ""))
+        mark = response.headers.get("etag") or response.headers.get("last-modified", "")
+        found = Version(length, mark, response.headers.get("content-encoding", "").replace(AS_IT_IS, ""))
         self._version = self._version or found
         if found != self._version:
             raise Changed(

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from twelve.bundle import CONFIG_FILE, PRETRAINING_FILE, WEIGHTS_FILE
 from twelve.errors import BundleMissing, ConfigInvalid
 from twelve.heads import HEADS
 from twelve.heads.pretraining import PretrainingHeads
@@ -15,10 +16,10 @@ from twelve.hub import HubVerbs
 from twelve.model.config import ModelConfig
 from twelve.model.trunk import Trunk
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-PRETRAINING_FILE = "pretraining.safetensors"
-"""Weights of the pre-training heads, where a folder keeps them; whoever serves it never opens this file."""
+__all__ = ["CONFIG_FILE", "PRETRAINING_FILE", "WEIGHTS_FILE", "TwelveModel"]
+
+NAMED = 5
+"""Most tensors that a refusal names."""
 
 
 class TwelveModel(nn.Module, HubVerbs):
@@ -89,6 +90,30 @@ class TwelveModel(nn.Module, HubVerbs):
         if self.pretraining is not None:
             _write(self.pretraining.state_dict(), folder / PRETRAINING_FILE, dtype)
 
+    def refuse_unsavable(self) -> None:
+        """Refuse a model that is not the one its configuration describes, and weights that are no numbers.
+
+        Raises:
+            ConfigInvalid: A tensor is missing, unexpected, of another shape, or holds NaN or infinity; names it.
+        """
+        with torch.device("meta"):
+            described = type(self)(self.config)
+            if self.pretraining is not None:
+                described.add_pretraining()
+        tensors = self.state_dict()
+        misfit = _misfit(described, tensors)
+        if misfit:
+            raise ConfigInvalid(
+                f"this model is no longer the one its configuration describes: {misfit}; a bundle holds that one only. "
+                "Set sizes in the configuration, and keep modules of your own in a file of their own, outside the model"
+            )
+        broken = [name for name, tensor in tensors.items() if not tensor.float().isfinite().all()]
+        if broken:
+            raise ConfigInvalid(
+                f"NaN or infinity stands in {len(broken)} of {len(tensors)} tensors, {broken[:NAMED]} first; "
+                "save the weights from before they broke"
+            )
+
     def is_as_stored(self, folder: Path) -> bool:
         """Say whether configuration and weights are those of a folder, whatever type it stores them as."""
         stored = type(self).load(folder)
@@ -120,10 +145,18 @@ def _fill(module: nn.Module, path: Path) -> None:
 
 
 def _refuse_misfits(module: nn.Module, tensors: Mapping[str, torch.Tensor], file: str) -> None:
+    misfit = _misfit(module, tensors)
+    if misfit:
+        raise ConfigInvalid(f"{file}: {misfit}")
+
+
+def _misfit(module: nn.Module, tensors: Mapping[str, torch.Tensor]) -> str | None:
+    """Say what keeps a module from taking the tensors; None where nothing does."""
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     missing, unexpected = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or unexpected:
-        raise ConfigInvalid(f"{file}: missing tensors {missing[:5]}, unexpected tensors {unexpected[:5]}")
+        return f"missing tensors {missing[:NAMED]}, unexpected tensors {unexpected[:NAMED]}"
     for name, shape in expected.items():
         if tuple(tensors[name].shape) != shape:
-            raise ConfigInvalid(f"{file}: {name} has shape {tuple(tensors[name].shape)}, config.json asks {shape}")
+            return f"{name} has shape {tuple(tensors[name].shape)}, {CONFIG_FILE} asks {shape}"
+    return None

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from twelve.bundle import json_object
 from twelve.errors import ConfigInvalid
@@ -20,6 +20,15 @@ Labels = Literal["exclusive", "independent"]
 """Whether one of a head's outputs is right (softmax), or each on its own is right or wrong (sigmoid)."""
 
 HeadPreset = Literal["paper", "released"]
+
+MOST_WIDE, MOST_LAYERS = 1_000_000, 1_000
+"""Beyond these a number is a mistake: the published model's largest are 30,522 rows and 12 layers."""
+
+Width = Annotated[int, Field(ge=1, le=MOST_WIDE)]
+Layers = Annotated[int, Field(ge=0, le=MOST_LAYERS)]
+Dropout = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+Spread = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Epsilon = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +56,11 @@ HEAD_PRESETS: Mapping[HeadPreset, HeadSwitches] = {
 IGNORED_KEYS = frozenset(
     {
         "bi_attention_type",
-        "bi_intermediate_size",
         "bi_hidden_act",
+        "bi_intermediate_size",
         "fast_mode",
         "fixed_t_layer",
         "fixed_v_layer",
-        "in_batch_pairs",
-        "model",
         "num_negative",
         "objective",
         "pooling_method",
@@ -62,7 +69,10 @@ IGNORED_KEYS = frozenset(
         "visualization",
     }
 )
-"""Keys of published configuration files that change nothing in the twelve tasks' forward pass."""
+"""Keys of published configuration files that change nothing in the twelve tasks' forward pass, whatever they hold."""
+
+ONLY: Mapping[str, object] = {"model": "bert", "in_batch_pairs": False}
+"""Keys likewise whose other values make another model: RoBERTa's embedding, each text with each picture of a batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,43 +116,43 @@ class ModelConfig:
         heads: The paper's heads, the released code's, or each switch on its own.
     """
 
-    vocab_size: int = 30522
-    embedding_size: int | None = None
-    hidden_size: int = 768
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    intermediate_size: int = 3072
+    vocab_size: Width = 30522
+    embedding_size: Width | None = None
+    hidden_size: Width = 768
+    num_hidden_layers: Layers = 12
+    num_attention_heads: Width = 12
+    intermediate_size: Width = 3072
     hidden_act: Activation = "gelu"
-    max_position_embeddings: int = 512
-    type_vocab_size: int = 2
-    v_feature_size: int = 2048
-    v_hidden_size: int = 1024
-    v_num_hidden_layers: int = 6
-    v_num_attention_heads: int = 8
-    v_intermediate_size: int = 1024
+    max_position_embeddings: Width = 512
+    type_vocab_size: Width = 2
+    v_feature_size: Width = 2048
+    v_hidden_size: Width = 1024
+    v_num_hidden_layers: Layers = 6
+    v_num_attention_heads: Width = 8
+    v_intermediate_size: Width = 1024
     v_hidden_act: Activation = "gelu"
-    v_target_size: int = 1601
-    bi_hidden_size: int = 1024
-    bi_num_attention_heads: int = 8
+    v_target_size: Width = 1601
+    bi_hidden_size: Width = 1024
+    bi_num_attention_heads: Width = 8
     v_biattention_id: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
     t_biattention_id: tuple[int, ...] = (6, 7, 8, 9, 10, 11)
     fusion_method: Fusion = "mul"
     with_coattention: bool = True
     dynamic_attention: bool = False
     task_specific_tokens: bool = True
-    task_embedding_rows: int = 20
-    hidden_dropout_prob: float = 0.1
-    attention_probs_dropout_prob: float = 0.1
-    v_hidden_dropout_prob: float = 0.1
-    v_attention_probs_dropout_prob: float = 0.1
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-12
-    vqa_labels: int = 3129
-    gqa_labels: int = 1533
+    task_embedding_rows: Width = 20
+    hidden_dropout_prob: Dropout = 0.1
+    attention_probs_dropout_prob: Dropout = 0.1
+    v_hidden_dropout_prob: Dropout = 0.1
+    v_attention_probs_dropout_prob: Dropout = 0.1
+    initializer_range: Spread = 0.02
+    layer_norm_eps: Epsilon = 1e-12
+    vqa_labels: Width = 3129
+    gqa_labels: Width = 1533
     heads: HeadPreset | HeadSwitches = "paper"
 
     def __post_init__(self) -> None:
-        """Refuse values of another type and contradictions.
+        """Refuse values of another type, values that no model can have, and contradictions.
 
         Raises:
             ConfigInvalid: Names the field whose value does not fit, or those that contradict each other.
@@ -224,7 +234,7 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "ModelConfig":
-        """Read a configuration; unknown keys are refused, keys that nothing reads are dropped.
+        """Read a configuration; unknown keys are refused, keys that change nothing are dropped.
 
         Args:
             values: As parsed from JSON.
@@ -233,12 +243,15 @@ class ModelConfig:
             The configuration.
 
         Raises:
-            ConfigInvalid: A key is unknown or a value does not fit; names it.
+            ConfigInvalid: A key is unknown, a value does not fit or asks for another model; names it.
         """
         known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known - IGNORED_KEYS)
+        unknown = sorted(set(values) - known - IGNORED_KEYS - ONLY.keys())
         if unknown:
-            raise ConfigInvalid(f"config.json: unknown keys {unknown}; known are {sorted(known)}")
+            raise ConfigInvalid(f"unknown keys {unknown}; known are {sorted(known)}")
+        for key, only in ONLY.items():
+            if values.get(key, only) != only:
+                raise ConfigInvalid(f"{key}: is {values[key]!r}, which is another model; only {only!r} can be computed")
         chosen: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in values.items() if key in known
         }
@@ -251,9 +264,13 @@ class ModelConfig:
         """Read `config.json`.
 
         Raises:
-            ConfigInvalid: It is no JSON object, or as for `from_dict`.
+            ConfigInvalid: It is no JSON object, or as for `from_dict`; names the file.
         """
-        return cls.from_dict(json_object(path))
+        values = json_object(path)
+        try:
+            return cls.from_dict(values)
+        except ConfigInvalid as error:
+            raise ConfigInvalid(f"{path}: {error.message}") from error
 
     def save(self, path: Path) -> None:
         """Write `config.json`."""
@@ -269,7 +286,7 @@ def _check_fields(values: object, prefix: str = "") -> None:
 def _adapters() -> Mapping[type, Mapping[str, TypeAdapter[Any]]]:
     """Give what checks each field's value against its annotation, one of the words of a `Literal` among them."""
     return {
-        kind: {name: TypeAdapter(hint) for name, hint in get_type_hints(kind).items()}
+        kind: {name: TypeAdapter(hint) for name, hint in get_type_hints(kind, include_extras=True).items()}
         for kind in (ModelConfig, HeadSwitches)
     }
 
