@@ -19,6 +19,7 @@ from export.parity import Mismatch
 from twelve.assembly import BUILD, ENGINES
 from twelve.bundle import Bundle
 from twelve.engines.exported import DETECTOR
+from twelve.engines.savings import Savings
 from twelve.errors import DataError, StartupError
 
 app = typer.Typer(no_args_is_help=True, help="Write a bundle's graphs, check them, make what TorchServe serves.")
@@ -29,6 +30,13 @@ BundlePath = Annotated[Path, typer.Argument(help="Folder of the bundle.")]
 Out = Annotated[Path | None, typer.Option(help="Folder of the graphs; build/NAME if absent.")]
 Kinds = Annotated[str, typer.Option(help="Of files, separated by commas.")]
 Force = Annotated[bool, typer.Option("--force", help="Write anew what is still good.")]
+KeepMeeting = Annotated[
+    bool,
+    typer.Option(
+        "--keep-first-meeting",
+        help="Project each text and picture for the first co-attention once, and keep that; otherwise once a pair.",
+    ),
+]
 BOTH = ",".join(KINDS)
 
 
@@ -39,10 +47,11 @@ def everything(
     kinds: Kinds = BOTH,
     mar: Annotated[bool, typer.Option("--mar", help="Make an archive, too.")] = False,
     force: Force = False,
+    keep_first_meeting: KeepMeeting = False,
 ) -> None:
     """Write and check every graph, and make TorchServe's model directory."""
     to, chosen = out or _built(bundle), _kinds(kinds)
-    _export(bundle, to, chosen, force=force)
+    _export(bundle, to, chosen, force=force, savings=Savings(first_meeting_once=keep_first_meeting))
     serving = Serving(engine=KINDS[chosen[0]].engine)
     directory = archive.make_model_directory(bundle, to, to / "torchserve", serving)
     typer.echo(f"{directory}: a model directory")
@@ -52,15 +61,19 @@ def everything(
 
 
 @app.command()
-def torchscript(bundle: BundlePath, out: Out = None, force: Force = False) -> None:
+def torchscript(
+    bundle: BundlePath, out: Out = None, force: Force = False, keep_first_meeting: KeepMeeting = False
+) -> None:
     """Write and check the graphs as TorchScript."""
-    _export(bundle, out or _built(bundle), ("torchscript",), force=force)
+    savings = Savings(first_meeting_once=keep_first_meeting)
+    _export(bundle, out or _built(bundle), ("torchscript",), force=force, savings=savings)
 
 
 @app.command()
-def onnx(bundle: BundlePath, out: Out = None, force: Force = False) -> None:
+def onnx(bundle: BundlePath, out: Out = None, force: Force = False, keep_first_meeting: KeepMeeting = False) -> None:
     """Write and check the graphs as ONNX."""
-    _export(bundle, out or _built(bundle), ("onnx",), force=force)
+    savings = Savings(first_meeting_once=keep_first_meeting)
+    _export(bundle, out or _built(bundle), ("onnx",), force=force, savings=savings)
 
 
 @app.command()
@@ -107,11 +120,21 @@ def _listed(value: str, known: Collection[str]) -> tuple[str, ...]:
     return names
 
 
-def _export(bundle: Path, out: Path, kinds: Sequence[str], *, force: bool, graphs: Sequence[str] = ()) -> None:
+def _export(
+    bundle: Path,
+    out: Path,
+    kinds: Sequence[str],
+    *,
+    force: bool,
+    graphs: Sequence[str] = (),
+    savings: Savings | None = None,
+) -> None:
+    """Write what is not there; where no savings are named, the model's graphs are left as they lie there."""
     opened = Bundle.open(bundle)
     opened.verify()
+    chosen_savings = savings or folder.savings_of(opened, out)
     wanted: list[Piece] = [(graph, kind) for graph in graphs or folder.graph_names(opened) for kind in kinds]
-    lacking = folder.missing(opened, out, wanted)
+    lacking = folder.missing(opened, out, wanted, chosen_savings)
     chosen = wanted if force else lacking
     if not chosen:
         typer.echo(f"{out}: {len(wanted)} files are up to date")
@@ -123,7 +146,7 @@ def _export(bundle: Path, out: Path, kinds: Sequence[str], *, force: bool, graph
             written.append(one)
             advance(one.main.file)
 
-        folder.export(opened, out, chosen, show)
+        folder.export(opened, out, chosen, show, chosen_savings)
     _show_files(out, written)
 
 

@@ -25,8 +25,9 @@ from export.parity import Parity, measure
 from export.to_regions import detector_exportable
 from export.trials import model_exportables
 from twelve.bundle import Bundle, sha256_of
-from twelve.engines.exported import DETECTOR, EXPORT_FILE, FORMAT, Exported
+from twelve.engines.exported import DETECTOR, EXPORT_FILE, FIRST_MEETING, FORMAT, Exported
 from twelve.engines.graphs import FUSE, REGIONS, TEXT, Graph
+from twelve.engines.savings import DEFAULT, Savings
 from twelve.errors import ConfigInvalid, StartupError
 from twelve.heads import HEADS
 from twelve.heads.model import TwelveModel
@@ -110,13 +111,14 @@ def graph_names(bundle: Bundle) -> tuple[str, ...]:
     return (TEXT, REGIONS, FUSE, *HEADS, *([DETECTOR] if bundle.has_detector else []))
 
 
-def missing(bundle: Bundle, out: Path, pieces: Collection[Piece]) -> list[Piece]:
-    """List what is not there, or was made from another bundle, by other code, or has changed since.
+def missing(bundle: Bundle, out: Path, pieces: Collection[Piece], savings: Savings = DEFAULT) -> list[Piece]:
+    """List what is not there, or was made from another bundle, by other code, otherwise, or has changed since.
 
     Args:
         bundle: To export.
         out: The folder.
         pieces: What is wanted.
+        savings: Of the graphs.
 
     Returns:
         What has to be written.
@@ -127,26 +129,33 @@ def missing(bundle: Bundle, out: Path, pieces: Collection[Piece]) -> list[Piece]
     unknown = sorted({graph for graph, _ in pieces} - set(graph_names(bundle)))
     if unknown:
         raise ConfigInvalid(f"{bundle.path}: has no graph '{unknown[0]}'; it has {', '.join(graph_names(bundle))}")
-    good = _good(bundle, out)
+    good = _good(bundle, out, savings)
     return [(graph, kind) for graph, kind in pieces if kind not in good.get(graph, {})]
 
 
-def export(bundle: Bundle, out: Path, pieces: Sequence[Piece], on_written: Callable[[Written], None]) -> None:
-    """Write graphs; what lies there and is still good stays.
+def export(
+    bundle: Bundle,
+    out: Path,
+    pieces: Sequence[Piece],
+    on_written: Callable[[Written], None],
+    savings: Savings = DEFAULT,
+) -> None:
+    """Write graphs; what lies there and is still good stays. Graphs of the model that were made otherwise do not.
 
     Args:
         bundle: Verified.
         out: The folder; made where there is none.
         pieces: What to write.
         on_written: Told of each file.
+        savings: Of the graphs.
 
     Raises:
         Mismatch: A file does not compute what its module computes. There is no `export.json` then.
     """
-    entries = {graph: dict(entry) for graph, entry in _good(bundle, out).items()}
+    entries = {graph: dict(entry) for graph, entry in _good(bundle, out, savings).items()}
     out.mkdir(parents=True, exist_ok=True)
     (out / EXPORT_FILE).unlink(missing_ok=True)
-    for exportable in _exportables(bundle, {graph for graph, _ in pieces}):
+    for exportable in _exportables(bundle, {graph for graph, _ in pieces}, savings):
         graph = exportable.graph
         entry = entries.setdefault(graph.name, {})
         entry.update(inputs=list(graph.inputs), outputs=list(graph.outputs))
@@ -155,7 +164,15 @@ def export(bundle: Bundle, out: Path, pieces: Sequence[Piece], on_written: Calla
             entry[kind] = written.entry()
             entry.setdefault("parity", {})[kind] = asdict(written.parity)
             on_written(written)
-    _write_json(out / EXPORT_FILE, {**_origin(bundle), "graphs": entries})
+    _write_json(out / EXPORT_FILE, {**_origin(bundle, savings), "graphs": entries})
+
+
+def savings_of(bundle: Bundle, out: Path) -> Savings:
+    """Give the savings of the graphs that lie in a folder; where there are none, those of any."""
+    try:
+        return Savings(first_meeting_once=Exported.open(out, bundle=bundle.digest()).first_meeting_once)
+    except StartupError:
+        return DEFAULT
 
 
 def made_with() -> dict[str, str]:
@@ -167,11 +184,16 @@ def made_with() -> dict[str, str]:
     return {**{name: importlib.metadata.version(name) for name in MAKERS}, "code": digest.hexdigest()}
 
 
-def _origin(bundle: Bundle) -> dict[str, Any]:
-    return {"format": FORMAT, "bundle": bundle.digest(), "made_with": made_with()}
+def _origin(bundle: Bundle, savings: Savings) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "bundle": bundle.digest(),
+        "made_with": made_with(),
+        FIRST_MEETING: savings.first_meeting_once,
+    }
 
 
-def _good(bundle: Bundle, out: Path) -> dict[str, dict[str, Any]]:
+def _good(bundle: Bundle, out: Path, savings: Savings) -> dict[str, dict[str, Any]]:
     """Give the entries of what lies there and may stay."""
     try:
         exported = Exported.open(out, bundle=bundle.digest())
@@ -180,7 +202,9 @@ def _good(bundle: Bundle, out: Path) -> dict[str, dict[str, Any]]:
         return {}
     if values.get("made_with") != made_with():
         return {}
-    known = {graph: exported.graphs[graph] for graph in graph_names(bundle) if graph in exported.graphs}
+    alike = exported.first_meeting_once == savings.first_meeting_once
+    may_stay = [graph for graph in graph_names(bundle) if alike or graph == DETECTOR]
+    known = {graph: exported.graphs[graph] for graph in may_stay if graph in exported.graphs}
     return {graph: _unharmed(exported, graph, entry) for graph, entry in known.items()}
 
 
@@ -197,10 +221,11 @@ def _is_unharmed(exported: Exported, graph: str, kind: str) -> bool:
     return True
 
 
-def _exportables(bundle: Bundle, names: Collection[str]) -> Iterator[Exportable]:
+def _exportables(bundle: Bundle, names: Collection[str], savings: Savings) -> Iterator[Exportable]:
     """Load what the named graphs are made of, and nothing else."""
     if set(names) - {DETECTOR}:
-        yield from (one for one in model_exportables(TwelveModel.load(bundle.path)) if one.graph.name in names)
+        of_model = model_exportables(TwelveModel.load(bundle.path), savings)
+        yield from (one for one in of_model if one.graph.name in names)
     if DETECTOR in names:
         yield detector_exportable(Detector.load(bundle.path))
 

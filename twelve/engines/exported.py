@@ -17,6 +17,9 @@ from twelve.runtimes.base import Runtime
 
 EXPORT_FILE = "export.json"
 FORMAT = 1
+FIRST_MEETING = "first_meeting_once"
+"""Entry of `export.json`: whether the graphs make that saving; see `twelve.engines.savings`."""
+
 DETECTOR = "detector"
 """Name of the region extractor's graph, which stands beside the model's own."""
 
@@ -55,11 +58,14 @@ class Exported:
         path: The folder.
         bundle: Digest of the bundle they were exported from.
         graphs: By name: inputs, outputs, and for each kind of file its name and sha256, and those of files beside it.
+        first_meeting_once: Whether texts and pictures keep what the first co-attention projects of them. The engine
+            gives the pairs' graph whatever the graphs of texts and pictures gave.
     """
 
     path: Path
     bundle: str
     graphs: Mapping[str, Mapping[str, Any]]
+    first_meeting_once: bool = False
 
     @classmethod
     def open(cls, path: Path, *, bundle: str) -> "Exported":
@@ -89,7 +95,8 @@ class Exported:
             _GRAPHS.validate_python(graphs)
         except ValidationError as error:
             raise ConfigInvalid(f"{file}: is broken; run `python -m export all BUNDLE` again") from error
-        return cls(path, bundle, cast(Mapping[str, Mapping[str, Any]], graphs))
+        kept = values.get(FIRST_MEETING) is True
+        return cls(path, bundle, cast(Mapping[str, Mapping[str, Any]], graphs), kept)
 
     def file(self, graph: str, kind: str) -> Path:
         """Give a graph's file after comparing its hash, and those of the files that it names.

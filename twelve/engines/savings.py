@@ -19,7 +19,7 @@ class Savings:
         pictures_once: The embedding that sees no text runs once a distinct picture of a batch; otherwise once a row.
         first_meeting_once: So do the projections of the first co-attention, of texts and of pictures alike; otherwise
             once a row. It pays where a picture stands in many rows, and keeps three times the co-attention's width of
-            each region meanwhile. Exported graphs have it or have it not, as they were exported.
+            each region meanwhile. Exported graphs have it where `python -m export` was given `--keep-first-meeting`.
         regions_unprojected: Co-attention multiplies the tokens with the matrices that would project the regions, which
             are many more; otherwise the regions. Made for models where that at least halves these products for an
             ordinary request; see `pays_unprojected`.
