@@ -11,10 +11,12 @@ from huggingface_hub import ModelCard
 from safetensors.torch import save_file
 
 from tests.bundles import make_tiny_bundle
+from tests.checkout import ROOT
 from training.config import Model
 from twelve.bundle import DETECTOR_CONFIG, DETECTOR_WEIGHTS, WEIGHTS_FILE, Bundle, seal
 from twelve.card import THIS_FOLDER, model_card
 from twelve.heads.model import TwelveModel
+from twelve.hub import CARD
 from twelve.model.config import ModelConfig
 
 SCORES = {
@@ -119,3 +121,8 @@ def test_a_bundle_that_is_served_is_no_starting_point(tiny: Path) -> None:
     assert "start =" not in text
     assert 'twelve.load("someone/tiny")' in text
     assert 'TwelveModel.from_pretrained("someone/tiny")' in text
+
+
+def test_the_card_of_the_committed_bundle_is_written_from_its_manifest() -> None:
+    bundle = Bundle.open(ROOT / "model_store/small")
+    assert (bundle.path / CARD).read_text(encoding="utf-8") == model_card(bundle, where=THIS_FOLDER)
