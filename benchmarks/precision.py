@@ -3,6 +3,9 @@
     python -m training requests training/recipes/small.toml --items 1200 --to build/requests.jsonl
     python -m benchmarks.precision build/requests.jsonl --bundle model_store/small
 
+A bundle without a detector, as an imported one is, needs requests that bring their regions: one body of a prediction a
+line, each picture as `{"regions": {"features": …, "boxes": …, "width": …, "height": …}}`.
+
 Each request goes through the whole service, run by torch. "stored" rounds the weights and computes in float32, as a
 bundle imported with `--dtype` is served; "computed" does everything in 16 bits, as an accelerator would.
 """
@@ -158,7 +161,9 @@ def _items(tallies: Any) -> int:
 
 
 def main(
-    requests: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="From `python -m training requests`.")],
+    requests: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="JSON lines, each the body of a prediction.")
+    ],
     bundle: Annotated[Path, typer.Option(help="The model's folder.")] = Path("model_store/small"),
     to: Annotated[Path, typer.Option(help="The report.")] = Path("benchmarks/precision.json"),
 ) -> None:
