@@ -206,7 +206,7 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BundleMissing(f"{path} is not there; write or copy it again") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigInvalid(f"{path}: is no JSON ({error}); write or copy it again") from error
 
 

@@ -17,6 +17,7 @@ from twelve.bundle import (
     VOCABULARY,
     WEIGHTS_FILE,
     Bundle,
+    json_object,
     sha256_of,
 )
 from twelve.errors import BundleMissing, ConfigInvalid
@@ -130,3 +131,10 @@ def test_an_entry_of_another_type_is_refused_on_opening(bundle: Path, entry: str
     rewrite(bundle, **{entry: value})
     with pytest.raises(ConfigInvalid, match=said):
         Bundle.open(bundle)
+
+
+def test_json_nested_without_end_is_told_in_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(ConfigInvalid, match=r"config\.json: is no JSON \(maximum recursion"):
+        json_object(path)
