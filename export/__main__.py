@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from export import agreement, archive, folder
 from export.agreement import Tallies, Verdict
@@ -186,7 +187,7 @@ def main() -> None:
     try:
         app()
     except (DataError, Mismatch, StartupError) as error:
-        console.print(f"[red]{error.code}[/]: {error.message}", soft_wrap=True)
+        console.print(Text.assemble((error.code, "red"), f": {error.message}"), soft_wrap=True)
         raise SystemExit(error.exit_code) from error
 
 

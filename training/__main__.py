@@ -21,6 +21,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from training import detector as detectors
 from training import pipeline, requests, results
@@ -107,7 +108,7 @@ def evaluate(
         except DataError as error:
             if not blind:
                 raise
-            console.print(f"no blind model: {error.message}")
+            console.print(f"no blind model: {error.message}", markup=False, soft_wrap=True)
             continue
         official = metrics[column] = {}
         with bar(column) as (on_total, on_progress):
@@ -266,7 +267,7 @@ def main() -> None:
     try:
         app()
     except (DataError, StartupError) as error:
-        console.print(f"[red]{error.code}[/]: {error.message}")
+        console.print(Text.assemble((error.code, "red"), f": {error.message}"), soft_wrap=True)
         raise SystemExit(error.exit_code) from error
 
 

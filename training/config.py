@@ -7,8 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import TypeAdapter, ValidationError
+
 from twelve.errors import ConfigInvalid
+from twelve.schema import sentence_of
 from twelve.tasks.registry import TASKS
+
+CLEAN = ("auto", "always", "never")
+"""What a recipe may say of cleaning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +39,10 @@ class Run:
     seed: int = 0
     threads: int = 2
     clean: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.clean not in CLEAN:
+            raise ConfigInvalid(f"[run] clean {self.clean!r}; there are {', '.join(CLEAN)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,13 +145,19 @@ class Loading:
     right_boxes: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                raise ConfigInvalid(f"[loading] {name}: got {getattr(self, name)}, needs at least {least}")
+        for name, (least, most) in BOUNDS.items():
+            if not least <= getattr(self, name) <= most:
+                raise ConfigInvalid(f"[loading] {name}: got {getattr(self, name)}, takes {least} to {most:,}")
 
 
-LEAST: Mapping[str, int] = {"workers": 0, "ahead": 1, "pictures_kept": 0, "group": 1, "mined": 0}
-"""Smallest values of what counts something under [loading]."""
+BOUNDS: Mapping[str, tuple[int, int]] = {
+    "workers": (0, 256),
+    "ahead": (1, 1_000),
+    "pictures_kept": (0, 10_000_000),
+    "group": (1, 10_000),
+    "mined": (0, 10_000),
+}
+"""Smallest and largest values of what counts something under [loading]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,15 +212,28 @@ class Recipe:
 
 def _section(kind: type, values: Mapping[str, Any], name: str, path: Path) -> Any:
     given = values.get(name, {})
+    if not isinstance(given, Mapping):
+        raise ConfigInvalid(f"{path}: {name} must be a section, [{name}], got {given!r}")
     fields = {entry.name: entry for entry in dataclasses.fields(kind)}
     unknown = sorted(set(given) - set(fields))
     if unknown:
         raise ConfigInvalid(f"{path}: [{name}] has unknown keys {unknown}; known are {sorted(fields)}")
-    typed = {key: Path(value) if fields[key].type is Path else value for key, value in given.items()}
+    typed = {
+        key: Path(value) if fields[key].type is Path and isinstance(value, str) else value
+        for key, value in given.items()
+    }
+    missing = [key for key, entry in fields.items() if entry.default is dataclasses.MISSING and key not in given]
+    if missing:
+        raise ConfigInvalid(f"{path}: [{name}] {missing[0]} is missing")
+    return kind(**{key: _checked(fields[key].type, value, f"{path}: [{name}] {key}") for key, value in typed.items()})
+
+
+def _checked(kind: Any, value: object, at: str) -> object:
+    """Give a value of the kind that a field declares; a whole number may stand for any number."""
     try:
-        return kind(**typed)
-    except TypeError as error:
-        raise ConfigInvalid(f"{path}: [{name}]: {error}") from error
+        return TypeAdapter(kind).validate_python(value, strict=True)
+    except ValidationError as error:
+        raise ConfigInvalid(f"{at} {sentence_of(error.errors(include_url=False)[0])}") from error
 
 
 def _tasks(values: Mapping[str, Any], path: Path) -> dict[str, TaskShare]:

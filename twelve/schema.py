@@ -244,6 +244,8 @@ EXPECTED = {
     "string_type": "must be text",
     "float_type": "must be a number",
     "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "is_instance_of": "must be text",
     "finite_number": "must be a finite number",
     "tuple_type": "must be a list",
     "list_type": "must be a list",

@@ -11,6 +11,7 @@ import torch
 
 from tests.tiny_runs import TINY_RECIPE, elsewhere, tiny_run, tiny_world
 from training import checkpoint, pipeline, requests
+from training.__main__ import main
 from training.config import Recipe
 from training.data.sets import DataSets
 from training.evaluate import evaluate, spread, table
@@ -362,6 +363,56 @@ def test_a_recipe_with_an_unknown_key_is_refused_by_name(tmp_path: Path) -> None
         Recipe.load(path)
 
 
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("[loading]\nworkers = 1.5", r"\[loading\] workers must be a whole number, got"),
+        ("[loading]\nworkers = true", r"\[loading\] workers must be a whole number, got"),
+        ('[loading]\nworkers = "2"', r"\[loading\] workers must be a whole number, got"),
+        ("[loading]\nworkers = 100000", r"\[loading\] workers: got 100000, takes 0 to 256"),
+        ("[loading]\nahead = 0", r"\[loading\] ahead: got 0, takes 1 to 1,000"),
+        ('[loading]\nright_boxes = "no"', r"\[loading\] right_boxes must be true or false, got"),
+        ("[model]\nvocabulary = 3", r"\[model\] vocabulary must be text, got"),
+        ("[keep]\nlog_every = [1]", r"\[keep\] log_every must be a whole number, got"),
+    ],
+)
+def test_a_recipe_with_a_value_of_the_wrong_kind_is_refused_by_name(tmp_path: Path, section: str, said: str) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(f"{SHORT_RECIPE}\n{section}\n")
+    with pytest.raises(ConfigInvalid, match=said):
+        Recipe.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (("[optim]", "loading = 3\n[optim]"), "unknown keys"),
+        (("[run]", "loading = 3\n[run]"), r"loading must be a section, \[loading\], got 3"),
+        (('out = "o"', 'out = "o"\nclean = "sometimes"'), r"\[run\] clean 'sometimes'; there are auto, always, never"),
+        (('name = "x"\n', ""), r"\[run\] name is missing"),
+    ],
+)
+def test_a_recipe_that_is_no_recipe_says_why(tmp_path: Path, changes: tuple[str, str], said: str) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text(SHORT_RECIPE.replace(*changes))
+    with pytest.raises(ConfigInvalid, match=said):
+        Recipe.load(path)
+
+
+SHORT_RECIPE = """
+[run]
+name = "x"
+version = "1"
+data = "w"
+out = "o"
+[optim]
+rounds = 1
+learning_rate = 1
+[tasks]
+gqa = { batch = 1 }
+"""
+
+
 def test_every_committed_recipe_loads() -> None:
     for path in Path("training/recipes").glob("*.toml"):
         assert set(Recipe.load(path).tasks) == set(TASKS)
@@ -388,3 +439,15 @@ def test_the_table_of_scores_states_what_was_measured_and_leaves_the_rest_empty(
     entry = {"items": 2000, "score": 0.875, "chance": 0.25, "kinds": {}}
     rows = table({"model": {"visual7w": entry}}).splitlines()
     assert rows[2] == "| `visual7w` | 2,000 | 25.0 |  | **87.5** |  |"
+
+
+def test_an_error_is_printed_whole_brackets_and_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "[b].toml"
+    path.write_text(f"{SHORT_RECIPE}\n[loading]\nahead = 0\n")
+    monkeypatch.setattr("sys.argv", ["training", "run", str(path)])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == ConfigInvalid.exit_code
+    assert capsys.readouterr().err == "config-invalid: [loading] ahead: got 0, takes 1 to 1,000\n"
