@@ -28,7 +28,7 @@ from training import pipeline, requests, results
 from training.config import Recipe
 from training.data.command import app as data_app
 from training.data.command import write_manifest
-from training.evaluate import MOST_ITEMS, table
+from training.evaluate import MOST_ITEMS, Unanswered, table
 from training.items import TaskItems
 from training.loop import Progress as Rounds
 from training.metrics.figures import Report
@@ -121,6 +121,7 @@ def evaluate(
                 on_total=on_total,
                 on_progress=on_progress,
                 on_rated=partial(_keep, official, chosen.run.data),
+                on_unanswered=partial(_pass_over, official),
             )
     (chosen.run.out / pipeline.SCORES).write_text(json.dumps(scores, indent=2) + "\n", encoding="utf-8")
     typer.echo(table(scores))
@@ -130,6 +131,11 @@ def evaluate(
 
 def _keep(official: dict[str, Report], root: Path, source: TaskItems, rated: Sequence[Rated]) -> None:
     official[source.task.name] = results.of_task(source, rated, root)
+
+
+def _pass_over(official: dict[str, Report], name: str, error: Unanswered) -> None:
+    official[name] = {"accuracy": None, "reason": error.message}
+    console.print(f"{error.message}; the other tasks are rated", markup=False, soft_wrap=True)
 
 
 def _across_tasks(chosen: Recipe, *, gallery: int, paired: int) -> dict[str, Report]:

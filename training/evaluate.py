@@ -21,6 +21,11 @@ from twelve.tasks.base import Decoded
 
 T = TypeVar("T")
 
+
+class Unanswered(DataError):
+    """A split's right answers are not public, so that nobody but its challenge can rate it."""
+
+
 BATCH = 64
 MOST_ITEMS = 2000
 """Items of one task and split, evenly spread over its records."""
@@ -77,7 +82,7 @@ def evaluate(
         The score and every answer.
 
     Raises:
-        DataError: An item has no right answer; names it.
+        Unanswered: An item has no right answer; names it.
     """
     places = spread(len(source), most)
     rated = [_rated(source, item, one) for item, one in predictions(model, source, places, on_progress=on_progress)]
@@ -106,7 +111,7 @@ def predictions(
 
 def _rated(source: TaskItems, item: Item, prediction: Prediction) -> Rated:
     if item.labelled.target == ():
-        raise DataError(
+        raise Unanswered(
             f"task {source.task.name!r}, {source.split}: item {prediction.record.id!r} has no right answer; "
             "evaluate on a split that is annotated"
         )

@@ -28,7 +28,7 @@ from training.config import Recipe
 from training.data import answers as answer_lists
 from training.data import clean
 from training.data.sets import OPENED, DataSets
-from training.evaluate import MOST_ITEMS, evaluate
+from training.evaluate import MOST_ITEMS, Unanswered, evaluate
 from training.features import Box, Regions, nothing, prepare, right_box
 from training.items import ItemMaker, PictureShelf, TaskItems
 from training.loading import mining
@@ -372,14 +372,18 @@ def score(
     on_total: Callable[[int], None] = lambda total: None,
     on_progress: Callable[[int], None] = lambda done: None,
     on_rated: Callable[[TaskItems, Sequence[Rated]], None] = lambda source, rated: None,
+    on_unanswered: Callable[[str, Unanswered], None] = lambda name, error: None,
 ) -> dict[str, dict[str, Any]]:
-    """Evaluate a model on a split of every task that has one; `on_rated` is given every task's answers.
+    """Evaluate a model on a split of every task that has one with right answers.
+
+    `on_rated` is given every task's answers, `on_unanswered` each task that is left out since its right answers are not
+    known.
 
     Returns:
         By task, as `TaskScore.as_dict` gives it.
 
     Raises:
-        DataError: A task's split is empty or has no right answers.
+        DataError: A task's split is empty, or no task has right answers.
     """
     begin(recipe)
     reader = RunItems.open(recipe, blind=blind)
@@ -389,9 +393,17 @@ def score(
     on_total(sum(min(most, len(source)) for source in sources.values()))
     scores = {}
     for name, source in sources.items():
-        measured = evaluate(model, source, most=most, on_progress=on_progress)
+        try:
+            measured = evaluate(model, source, most=most, on_progress=on_progress)
+        except Unanswered as error:
+            on_unanswered(name, error)
+            continue
         on_rated(source, measured.rated)
         scores[name] = measured.score.as_dict()
+    if sources and not scores:
+        raise DataError(
+            f"no task of the recipe has right answers in split {split!r}; evaluate on one that is annotated"
+        )
     return scores
 
 
