@@ -239,6 +239,14 @@ class Hostile:
         return os.mkdir, (str(self.trace),)
 
 
+@pytest.mark.parametrize("field", [b"(" * 4_000 + b"t" * 4_000, pickle.dumps(10**5_000)[:-1]], ids=["deep", "long"])
+def test_a_field_whose_name_cannot_be_shown_is_refused(tmp_path: Path, field: bytes):
+    picture = b"}" + field.removeprefix(pickle.PROTO + b"\x04") + b"Ns."
+
+    with pytest.raises(DataError, match=r"^1: lacks features, boxes, image_w, image_h; got a (tuple|int)"):
+        imported(write_lmdb(tmp_path / "features", {"1": picture}), tmp_path / "store")
+
+
 def test_code_in_a_picture_is_not_run(tmp_path: Path):
     trace = tmp_path / "trace"
     picture = {**fields(1), "num_boxes": Hostile(trace)}
