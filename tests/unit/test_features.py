@@ -290,6 +290,46 @@ def test_a_shard_that_is_missing_is_named(tmp_path):
         FeatureStore.open(tmp_path)
 
 
+def test_shards_that_are_missing_at_the_end_are_counted(tmp_path):
+    with created(tmp_path) as store:
+        for n in range(3):
+            store.append([(str(n), regions(n))])
+        for shard in shard_files(tmp_path)[1:]:
+            shard.unlink()
+
+        for look in (store.verify, lambda: FeatureStore.open(tmp_path)):
+            with pytest.raises(DataError, match="had 3 shards, 1 are there; restore the last ones"):
+                look()
+
+
+def test_a_folder_of_shards_that_is_missing_is_named(tmp_path):
+    created(tmp_path)
+    (tmp_path / "shards").rmdir()
+
+    with pytest.raises(DataError, match="the folder shards is missing; restore it"):
+        FeatureStore.open(tmp_path)
+
+
+def test_a_store_that_nobody_counted_opens_and_is_counted_when_it_grows(tmp_path):
+    with created(tmp_path) as store:
+        store.append([("a", regions(1))])
+    (tmp_path / "count").unlink()
+
+    with FeatureStore.open(tmp_path) as store:
+        store.append([("b", regions(2))])
+
+    assert (tmp_path / "count").read_text() == "2\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"-1", b"true", b"[1]", b"\xff", b"1.5", b"[" * 100_000])
+def test_a_damaged_count_is_refused_with_what_to_do(tmp_path, content):
+    created(tmp_path)
+    (tmp_path / "count").write_bytes(content)
+
+    with pytest.raises(DataError, match=r"count: is damaged .*; see that the last shard is there, then remove it"):
+        FeatureStore.open(tmp_path)
+
+
 def test_info_counts_pictures_regions_shards_and_bytes(tmp_path):
     store = created(tmp_path)
     store.append([("a", regions(1, 3)), ("b", regions(2, 5))])
@@ -387,6 +427,15 @@ def test_a_list_of_other_shards_is_not_used(listed):
     (listed / "keys.json").write_text(json.dumps(names))
 
     assert "4 0" in FeatureStore.open(listed)
+
+
+def test_shards_that_the_list_names_and_nobody_finds_are_counted(listed):
+    (listed / "count").unlink()
+    for shard in shard_files(listed)[2:]:
+        shard.unlink()
+
+    with pytest.raises(DataError, match=r"had \d+ shards, 2 are there; restore the last ones"):
+        FeatureStore.open(listed)
 
 
 def test_a_list_that_contradicts_a_shard_is_found_by_verify(listed):

@@ -20,7 +20,7 @@ KILLS = 50
 LONGEST_S = 0.05
 """From a writer's first append to its kill: half a dozen appends."""
 
-STEPS = 40
+STEPS = 80
 """Calls that reach the disk, counted before and after each: those of four appends."""
 
 READERS = 3

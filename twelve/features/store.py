@@ -3,6 +3,7 @@
     store.json       format, detector digest, feature width, encoding
     shards/          one file for each `append`, numbered without a gap
     keys.json        once there are many pictures: the keys of most shards (`twelve.features.listing`)
+    count            how many shards there are at least (`twelve.features.count`)
     lock             held by the writer
 
 A shard is committed by its rename (`twelve.features.disk`): a picture is kept from the moment `append` returns, and a
@@ -21,7 +22,7 @@ from types import TracebackType
 from typing import Self
 
 from twelve.errors import DataError
-from twelve.features import listing, shard
+from twelve.features import count, listing, shard
 from twelve.features.disk import WriterLock, commit, remove_parts
 from twelve.features.encoding import ENCODINGS, HALF
 from twelve.features.listing import Listed
@@ -33,6 +34,7 @@ FORMAT_VERSION = 1
 SETTINGS_FILE = "store.json"
 SHARDS_FOLDER = "shards"
 KEYS_FILE = "keys.json"
+COUNT_FILE = "count"
 LOCK_FILE = "lock"
 
 
@@ -136,11 +138,10 @@ class FeatureStore:
         Raises:
             DataError: A shard is missing or cut short.
         """
-        listed = [] if self._files else listing.read(self.path / KEYS_FILE)  # before the shards: never ahead of them
-        paths = sorted((self.path / SHARDS_FOLDER).glob(f"*{shard.SUFFIX}"))
-        for number, path in enumerate(paths):
-            if shard.number_of(path) != number:
-                raise DataError(f"{self.path}: shard {number} is missing, {path.name} is there; restore it")
+        # Both before the shards: never ahead of them.
+        listed = [] if self._files else listing.read(self.path / KEYS_FILE)
+        counted = max(count.read(self.path / COUNT_FILE), len(listed), len(self._files))
+        paths = self._found(counted)
         for each, path in zip(listing.agreeing(listed, paths), paths, strict=False):
             self._take_in(path, each.keys)
             self._listed = len(self)
@@ -180,10 +181,10 @@ class FeatureStore:
             DataError: Their width is not the store's, their arrays are of different lengths, or a number is not
                 finite or leaves the encoding's range.
         """
-        count, width = regions.features.shape
+        rows, width = regions.features.shape
         if width != self.settings.feature_width:
             raise DataError(f"{key}: features are {width} wide, the store keeps {self.settings.feature_width}")
-        lengths = (count, len(regions.boxes_px), len(regions.scores), len(regions.labels))
+        lengths = (rows, len(regions.boxes_px), len(regions.scores), len(regions.labels))
         if len(set(lengths)) > 1:
             raise DataError(f"{key}: features, boxes, scores and labels differ in length: got {lengths}")
         kept = self._encoding.decode(self._encoding.encode(regions.features.float()), slice(None))
@@ -254,6 +255,19 @@ class FeatureStore:
     ) -> None:
         self.close()
 
+    def _found(self, counted: int) -> list[Path]:
+        """Find the shards' files, so many or more, in the order of their numbers."""
+        folder = self.path / SHARDS_FOLDER
+        if not folder.is_dir():
+            raise DataError(f"{self.path}: the folder {SHARDS_FOLDER} is missing; restore it")
+        paths = sorted(folder.glob(f"*{shard.SUFFIX}"))
+        for number, path in enumerate(paths):
+            if shard.number_of(path) != number:
+                raise DataError(f"{self.path}: shard {number} is missing, {path.name} is there; restore it")
+        if len(paths) < counted:
+            raise DataError(f"{self.path}: had {counted} shards, {len(paths)} are there; restore the last ones")
+        return paths
+
     def _become_writer(self) -> None:
         if self._lock is None:
             self._lock = WriterLock.take(self.path / LOCK_FILE)
@@ -267,6 +281,7 @@ class FeatureStore:
         path = self.path / SHARDS_FOLDER / shard.file_name(len(self._files), data)
         commit(path, data)
         self._take_in(path, tuple(key for key, _ in items))
+        count.write(self.path / COUNT_FILE, len(self._files))
 
     def _list_keys(self) -> None:
         """Make keys.json again if it lacks many."""
