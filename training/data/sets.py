@@ -10,6 +10,9 @@ from training.data.clean import MANIFEST, Manifest
 from training.data.identity import Identities
 from training.data.readers import Record, available_splits, read
 
+UNCLEANED: Final = "uncleaned"
+"""What is said in place of a manifest's digest where data sets are read whole."""
+
 
 @dataclass(frozen=True)
 class DataSets:
@@ -42,6 +45,11 @@ class DataSets:
             DataError: A file has changed since the manifest was written.
         """
         return cls.cleaned(root) if (root / MANIFEST).is_file() else cls(root)
+
+    @property
+    def read_through(self) -> str:
+        """Give the manifest's digest, or say that there is none."""
+        return self.manifest.digest if self.manifest else UNCLEANED
 
     def splits(self, task: str) -> tuple[str, ...]:
         """Give the splits of a task whose files are there; none if there is no file."""
