@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 
 from twelve.errors import DataError
 from twelve.features import FeatureStore, RegionSet, listing
 from twelve.features.disk import Busy
 from twelve.features.encoding import INT8, LEVELS, SINGLE
+from twelve.features.shard import file_name
 
 WIDTH = 16
 HALF_ROUNDING = 2**-11
@@ -273,11 +274,95 @@ def test_one_flipped_bit_is_found_by_verify(tmp_path):
     store.verify()
     shard = shard_files(tmp_path)[0]
     data = bytearray(shard.read_bytes())
-    data[-200] ^= 1
+    data[-50] ^= 1  # of a feature
     shard.write_bytes(data)
 
     with pytest.raises(DataError, match=r"0-.*the file has sha256 .*its name states"):
         FeatureStore.open(tmp_path).verify()
+
+
+DESCRIPTIONS = {
+    "another detector": ('"sha256:d"', '"sha256:e"', "detector_digest is 'sha256:d' here and 'sha256:e' in the store"),
+    "another width": (": 16", ": 17", "feature_width is 16 here and 17 in the store"),
+    "single": ('"float16"', '"float32"', "encoding is 'float16' here and 'float32' in the store"),
+    "bytes": ('"float16"', '"int8"', "encoding is 'float16' here and 'int8' in the store"),
+    "a text as the width": (": 16", ': "16"', "store.json: feature_width: got '16', expected a count of numbers"),
+    "a width below 1": (": 16", ": -1", "store.json: feature_width: got -1, expected a count"),
+    "a width that is a fact": (": 16", ": true", "store.json: feature_width: got True, expected a count"),
+    "a number as the detector": ('"sha256:d"', "7", "store.json: detector_digest: got 7, expected a text"),
+    "a list as the encoding": ('"float16"', "[]", r"store.json: encoding: got \[\], features are kept as one of"),
+    "depth": ('"float16"', "[" * 100_000, "store.json: this is not a description of a feature store"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "says"), DESCRIPTIONS.values(), ids=DESCRIPTIONS)
+def test_a_description_that_was_altered_is_found_on_opening(tmp_path, old, new, says):
+    created(tmp_path).append([("a", regions(1))])
+    description = (tmp_path / "store.json").read_text()
+    (tmp_path / "store.json").write_text(description.replace(old, new))
+
+    with pytest.raises(DataError, match=says):
+        FeatureStore.open(tmp_path)
+
+
+def without_statement(path: Path) -> None:
+    """Write a store's only shard as it was written before shards stated their store's settings."""
+    (shard,) = shard_files(path)
+    data = save(load_file(shard))
+    shard.unlink()
+    (path / "shards" / file_name(0, data)).write_bytes(data)
+
+
+def test_a_shard_that_states_nothing_reads_as_before(tmp_path):
+    created(tmp_path, SINGLE).append([("a", regions(1))])
+    without_statement(tmp_path)
+
+    store = FeatureStore.open(tmp_path)
+
+    store.verify()
+    assert_equal(store["a"], regions(1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (": 16", ": 17", r"features are float16 \[3, 16\], the store keeps float16 \[3, 17\]"),
+        ('"float16"', '"float32"', r"features are float16 \[3, 16\], the store keeps float32 \[3, 16\]"),
+        ('"float16"', '"int8"', r"features are float16 \[3, 16\], the store keeps uint8 \[3, 16\]"),
+    ],
+)
+def test_a_shard_that_states_nothing_is_held_to_its_arrays(tmp_path, old, new, says):
+    created(tmp_path).append([("a", regions(1))])
+    without_statement(tmp_path)
+    description = (tmp_path / "store.json").read_text()
+    (tmp_path / "store.json").write_text(description.replace(old, new))
+
+    with pytest.raises(DataError, match=says):
+        FeatureStore.open(tmp_path)
+
+
+def test_every_flipped_bit_of_a_header_ends_in_a_sentence_or_changes_nothing(tmp_path):
+    created(tmp_path, SINGLE).append([("a", regions(1))])
+    (shard,) = shard_files(tmp_path)
+    whole = shard.read_bytes()
+    found = 0
+    for place in range(8 + int.from_bytes(whole[:8], "little")):
+        data = bytearray(whole)
+        data[place] ^= 1 << place % 8
+        shard.write_bytes(data)
+        try:
+            store = FeatureStore.open(tmp_path)
+            assert [len(store[key]) for key in store] == [3]
+        except DataError:
+            found += 1
+    assert found > 0
+
+
+@pytest.mark.parametrize("options", [{"feature_width": 0}, {"detector_digest": 7}, {"encoding": "float8"}])
+def test_a_store_of_impossible_features_is_not_created(tmp_path, options):
+    with pytest.raises(DataError, match=rf"^{next(iter(options))}: got "):
+        FeatureStore.create(tmp_path / "store", **{"feature_width": WIDTH, "detector_digest": "d", **options})
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_shard_that_is_missing_is_named(tmp_path):

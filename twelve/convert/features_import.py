@@ -13,7 +13,8 @@ from twelve.convert.watch import Watch
 from twelve.errors import DataError
 from twelve.features import FeatureStore, RegionSet
 from twelve.features.encoding import HALF
-from twelve.features.store import SETTINGS_FILE, Settings
+from twelve.features.settings import Settings
+from twelve.features.store import SETTINGS_FILE
 
 PUBLISHED_WIDTH = 2048
 """Features of every published layout."""

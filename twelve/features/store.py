@@ -12,49 +12,28 @@ its pictures is first asked for. A store holds one detector's regions, so a pict
 detector's digest together.
 """
 
-import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from twelve.errors import DataError
-from twelve.features import count, listing, shard
+from twelve.features import count, listing, settings, shard
 from twelve.features.disk import WriterLock, commit, remove_parts
 from twelve.features.encoding import ENCODINGS, HALF
 from twelve.features.listing import Listed
 from twelve.features.region_set import RegionSet
+from twelve.features.settings import Settings
 from twelve.features.shard import Shard
 
-FORMAT = "twelve-features"
-FORMAT_VERSION = 1
 SETTINGS_FILE = "store.json"
 SHARDS_FOLDER = "shards"
 KEYS_FILE = "keys.json"
 COUNT_FILE = "count"
 LOCK_FILE = "lock"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What holds for every shard of a store.
-
-    Attributes:
-        detector_digest: Of the extractor whose regions these are.
-        feature_width: F.
-        encoding: A name of ENCODINGS.
-        format: FORMAT.
-        version: FORMAT_VERSION.
-    """
-
-    detector_digest: str
-    feature_width: int
-    encoding: str = HALF
-    format: str = FORMAT
-    version: int = FORMAT_VERSION
 
 
 @dataclass(frozen=True)
@@ -79,10 +58,10 @@ class StoreInfo:
 class FeatureStore:
     """Regions by key. A key is a picture's digest or an id of a data set; the store does not care."""
 
-    def __init__(self, path: Path, settings: Settings) -> None:
+    def __init__(self, path: Path, kept: Settings) -> None:
         self.path = path
-        self.settings = settings
-        self._encoding = ENCODINGS[settings.encoding]
+        self.settings = kept
+        self._encoding = ENCODINGS[kept.encoding]
         self._files: list[Path] = []  # of the shards
         self._firsts: list[int] = []  # the position of each shard's first picture
         self._positions: dict[str, int] = {}  # of each key, counted from the first ever written
@@ -104,15 +83,14 @@ class FeatureStore:
             The store.
 
         Raises:
-            DataError: A store is there already, or there is no such encoding.
+            DataError: A store is there already, or there are no such features.
         """
         if (path / SETTINGS_FILE).exists():
             raise DataError(f"{path}: a feature store is here already; open it, or choose another folder")
-        if encoding not in ENCODINGS:
-            raise DataError(f"encoding: got {encoding!r}, features are kept as one of {', '.join(ENCODINGS)}")
+        kept = Settings(detector_digest, feature_width, encoding)
+        kept.check()
         (path / SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
-        settings = Settings(detector_digest, feature_width, encoding)
-        commit(path / SETTINGS_FILE, (json.dumps(asdict(settings), indent=2) + "\n").encode())
+        settings.write(path / SETTINGS_FILE, kept)
         return cls.open(path)
 
     @classmethod
@@ -128,7 +106,7 @@ class FeatureStore:
         Raises:
             DataError: There is no store, it is of another format, or a shard is missing or cut short.
         """
-        store = cls(path, _read_settings(path / SETTINGS_FILE))
+        store = cls(path, settings.read(path / SETTINGS_FILE))
         store.refresh()
         return store
 
@@ -146,7 +124,7 @@ class FeatureStore:
             self._take_in(path, each.keys)
             self._listed = len(self)
         for path in paths[len(self._files) :]:
-            self._take_in(path, Shard.open(path, self._encoding).keys())
+            self._take_in(path, Shard.open(path, self.settings).keys())
 
     def append(self, items: Sequence[tuple[str, RegionSet]]) -> None:
         """Keep some pictures for good: they are on the disk when this returns. All or none of them.
@@ -203,7 +181,7 @@ class FeatureStore:
         self.refresh()
         for path, keys in zip(self._files, self._keys_by_shard(), strict=True):
             shard.verify(path)
-            if Shard.open(path, self._encoding).keys() != keys:
+            if Shard.open(path, self.settings).keys() != keys:
                 raise DataError(f"{self.path / KEYS_FILE}: does not name the keys of {path.name}; remove it")
             on_shard(path.stat().st_size)
 
@@ -277,7 +255,7 @@ class FeatureStore:
 
     def _commit(self, items: Sequence[tuple[str, RegionSet]]) -> None:
         self._list_keys()  # first: if it fails, nothing was appended
-        data = shard.pack(items, self._encoding)
+        data = shard.pack(items, self.settings)
         path = self.path / SHARDS_FOLDER / shard.file_name(len(self._files), data)
         commit(path, data)
         self._take_in(path, tuple(key for key, _ in items))
@@ -306,20 +284,5 @@ class FeatureStore:
 
     def _shard(self, number: int) -> Shard:
         if number not in self._opened:
-            self._opened[number] = Shard.open(self._files[number], self._encoding)
+            self._opened[number] = Shard.open(self._files[number], self.settings)
         return self._opened[number]
-
-
-def _read_settings(path: Path) -> Settings:
-    try:
-        settings = Settings(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise DataError(f"{path.parent}: there is no feature store here, {path.name} is missing") from error
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: this is not a description of a feature store ({error})") from error
-    if (settings.format, settings.version) != (FORMAT, FORMAT_VERSION) or settings.encoding not in ENCODINGS:
-        raise DataError(
-            f"{path}: got {settings.format} version {settings.version} in {settings.encoding}, "
-            f"this library reads {FORMAT} version {FORMAT_VERSION} in {', '.join(ENCODINGS)}"
-        )
-    return settings
