@@ -2,6 +2,7 @@ import json
 import os
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -235,6 +236,42 @@ def test_a_feature_that_float16_cannot_hold_is_refused(tmp_path, number):
 
     with pytest.raises(DataError, match="a: a feature or box is no finite number, or exceeds float16"):
         created(tmp_path).append([("a", bad)])
+
+
+UNFIT = {
+    "boxes of three corners": ({"boxes_px": torch.ones(3, 3)}, r"boxes have shape \[3, 3\], expected \[3, 4\]"),
+    "fewer boxes": ({"boxes_px": torch.ones(2, 4)}, r"boxes have shape \[2, 4\], expected \[3, 4\]"),
+    "scores in a table": ({"scores": torch.ones(3, 1)}, r"scores have shape \[3, 1\], expected \[3\]"),
+    "a score that is none": ({"scores": torch.tensor([1, float("nan"), 1])}, "a score is no finite number"),
+    "labels in a table": ({"labels": torch.ones(3, 1).long()}, r"labels have shape \[3, 1\], expected \[3\]"),
+    "a label too large": (
+        {"labels": torch.tensor([0, 1, 2**31])},
+        "a label is no whole number, or beyond 2,147,483,647",
+    ),
+    "half a label": ({"labels": torch.tensor([0, 1, 0.5])}, "a label is no whole number"),
+    "no width": ({"width": 0}, "width is 0, expected a whole number from 1 to"),
+    "a height below none": ({"height": -3}, "height is -3, expected a whole number from 1 to"),
+    "a width too large": ({"width": 2**31}, "width is 2147483648, expected"),
+    "half a pixel": ({"width": 7.5}, "width is 7.5, expected"),
+    "more given than there are": ({"given": 4}, "given is 4, expected a whole number from 0 to 3"),
+    "less than none given": ({"given": -1}, "given is -1, expected"),
+    "features of one axis": ({"features": torch.ones(16)}, "features are no table, the store keeps rows of 16"),
+    "features of three axes": ({"features": torch.ones(3, 16, 1)}, "features are no table, the store keeps rows of 16"),
+}
+
+
+@pytest.mark.parametrize(("change", "says"), UNFIT.values(), ids=UNFIT)
+def test_regions_that_no_shard_can_hold_are_refused_by_their_key(tmp_path, change, says):
+    with pytest.raises(DataError, match=f"^b: {says}"):
+        created(tmp_path).append([("a", regions(1)), ("b", replace(regions(2), **change))])
+
+    assert shard_files(tmp_path) == []
+
+
+@pytest.mark.parametrize(("key", "says"), [(5, "5: this key is no text"), ("\ud800", "this key has half a character")])
+def test_a_key_that_is_no_text_is_refused(tmp_path, key, says):
+    with pytest.raises(DataError, match=says):
+        created(tmp_path).append([(key, regions(1))])
 
 
 def test_a_store_is_not_created_over_another(tmp_path):

@@ -36,11 +36,15 @@ from twelve.features.region_set import RegionSet
 from twelve.features.settings import Settings
 
 SUFFIX = ".safetensors"
+CORNERS = 4
+
+LARGEST = 2**31 - 1
+"""Of what is kept as int32."""
 
 _LENGTH = struct.Struct("<Q")
 _DTYPES = {"F32": np.float32, "F16": np.float16, "I64": np.int64, "I32": np.int32, "U8": np.uint8}
 _METADATA = "__metadata__"
-_OF_REGIONS: Layout = {"boxes_px": (np.float32, (4,)), "scores": (np.float32, ()), "labels": (np.int32, ())}
+_OF_REGIONS: Layout = {"boxes_px": (np.float32, (CORNERS,)), "scores": (np.float32, ()), "labels": (np.int32, ())}
 _OF_PICTURES: Layout = {"sizes": (np.int32, (3,))}
 _DAMAGED = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError, struct.error)
 """What comes of reading bytes as a shard that are none; torch raises RuntimeError."""
@@ -69,6 +73,52 @@ def pack(items: Sequence[tuple[str, RegionSet]], kept: Settings) -> bytes:
     }
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return bytes(save(whole, metadata=settings.stated(kept)))
+
+
+def check(key: str, regions: RegionSet) -> None:
+    """See that a shard can hold a picture as it is.
+
+    Args:
+        key: Of the picture.
+        regions: Its regions.
+
+    Raises:
+        DataError: The key is no text that a file can hold, an array has another shape, or a number is none or too
+            large; names the key.
+    """
+    _check_key(key)
+    rows = len(regions)
+    shapes = {
+        "boxes": (regions.boxes_px, (rows, CORNERS)),
+        "scores": (regions.scores, (rows,)),
+        "labels": (regions.labels, (rows,)),
+    }
+    for name, (array, shape) in shapes.items():
+        if tuple(array.shape) != shape:
+            raise DataError(
+                f"{key}: {name} have shape {list(array.shape)}, expected {list(shape)}, those of {rows} regions"
+            )
+    if not regions.scores.isfinite().all():
+        raise DataError(f"{key}: a score is no finite number")
+    labels = regions.labels
+    if labels.is_floating_point() or not ((labels >= -LARGEST) & (labels <= LARGEST)).all():
+        raise DataError(f"{key}: a label is no whole number, or beyond {LARGEST:,}")
+    for name, count, least, most in (
+        ("width", regions.width, 1, LARGEST),
+        ("height", regions.height, 1, LARGEST),
+        ("given", regions.given, 0, rows),
+    ):
+        if type(count) is not int or not least <= count <= most:
+            raise DataError(f"{key}: {name} is {count!r:.60}, expected a whole number from {least} to {most:,}")
+
+
+def _check_key(key: str) -> None:
+    if not isinstance(key, str):
+        raise DataError(f"{key!r:.60}: this key is no text; pictures are kept under texts")
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(f"{key!r:.60}: this key has half a character at {error.start}; write the whole one") from error
 
 
 def file_name(number: int, data: bytes) -> str:

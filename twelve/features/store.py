@@ -156,15 +156,15 @@ class FeatureStore:
             regions: To be kept.
 
         Raises:
-            DataError: Their width is not the store's, their arrays are of different lengths, or a number is not
+            DataError: Their width is not the store's, a shard cannot hold them (`shard.check`), or a number is not
                 finite or leaves the encoding's range.
         """
-        rows, width = regions.features.shape
-        if width != self.settings.feature_width:
-            raise DataError(f"{key}: features are {width} wide, the store keeps {self.settings.feature_width}")
-        lengths = (rows, len(regions.boxes_px), len(regions.scores), len(regions.labels))
-        if len(set(lengths)) > 1:
-            raise DataError(f"{key}: features, boxes, scores and labels differ in length: got {lengths}")
+        width = self.settings.feature_width
+        if regions.features.ndim != 2:
+            raise DataError(f"{key}: features are no table, the store keeps rows of {width}")
+        if regions.features.shape[1] != width:
+            raise DataError(f"{key}: features are {regions.features.shape[1]} wide, the store keeps {width}")
+        shard.check(key, regions)
         kept = self._encoding.decode(self._encoding.encode(regions.features.float()), slice(None))
         if not kept.isfinite().all() or not regions.boxes_px.isfinite().all():
             raise DataError(f"{key}: a feature or box is no finite number, or exceeds {self.settings.encoding}")
