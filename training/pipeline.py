@@ -98,7 +98,7 @@ def data_sets(recipe: Recipe) -> DataSets:
 
 def is_to_be_cleaned(recipe: Recipe) -> bool:
     """Say whether a run is to read through a manifest that is still to be written."""
-    return recipe.run.clean in CLEANED and not (recipe.run.data / clean.MANIFEST).is_file()
+    return recipe.run.clean in CLEANED and not clean.is_stated(recipe.run.data)
 
 
 def extractor(recipe: Recipe) -> DetectorExtractor:

@@ -80,7 +80,7 @@ def test_the_longest_bar_is_as_wide_as_there_is_room_and_others_in_proportion():
 
 @pytest.fixture
 def root(tmp_path):
-    plan = {"vqa-v2": {**NONE, "train": [0, 0, 2]}, "refcoco": {**NONE, "test": [2]}}
+    plan = {"vqa-v2": {**NONE, "train": [0, 0, 2], "test": [9]}, "refcoco": {**NONE, "test": [2]}}
     write_root(tmp_path, plan)
     return tmp_path
 

@@ -71,6 +71,8 @@ def write_manifest(
     """Write clean.json: which rows training leaves out, so that it sees no test picture of any task."""
     manifest = clean.write(directory, _rule(rule))
     _console().print(clean.table(manifest))
+    for task in clean.unprotected(directory):
+        typer.echo(f"task {task!r}: no file of it is here, so nothing keeps the pictures of its test out of training")
     typer.echo(f"{directory / clean.MANIFEST}: training reads through it from now on")
 
 

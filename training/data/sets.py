@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from training.data.clean import MANIFEST, Manifest
+from training.data.clean import Manifest, is_stated
 from training.data.identity import Identities
 from training.data.readers import Record, available_splits, read
 
@@ -42,9 +42,9 @@ class DataSets:
         """Open the data sets without what the manifest leaves out, or whole where there is no manifest.
 
         Raises:
-            DataError: A file has changed since the manifest was written.
+            DataError: The manifest is not as it was written, or a file has changed since.
         """
-        return cls.cleaned(root) if (root / MANIFEST).is_file() else cls(root)
+        return cls.cleaned(root) if is_stated(root) else cls(root)
 
     @property
     def read_through(self) -> str:
