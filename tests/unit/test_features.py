@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save
 from twelve.errors import DataError
 from twelve.features import FeatureStore, RegionSet, listing
 from twelve.features.disk import Busy
-from twelve.features.encoding import INT8, LEVELS, SINGLE
+from twelve.features.encoding import ENCODINGS, INT8, LEVELS, SINGLE
 from twelve.features.shard import file_name
 
 WIDTH = 16
@@ -86,6 +86,29 @@ def test_a_byte_rounds_a_number_by_half_a_level_of_its_regions_spread(tmp_path):
     assert ((got.features - expected.features).abs() <= spread * (0.5 / LEVELS + ARITHMETIC)).all()
     assert torch.equal(got.boxes_px, expected.boxes_px)
     assert torch.equal(got.scores, expected.scores)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e4, 1e30])
+@pytest.mark.parametrize("offset", [0, 1, -300, 1e4, 1e7])
+def test_a_byte_far_from_zero_is_off_by_half_a_level_and_a_millionth_of_the_largest_number(offset, scale):
+    features = (torch.randn(200, 64, generator=torch.Generator().manual_seed(1)) + offset) * scale
+    byte = ENCODINGS[INT8]
+
+    got = byte.decode(byte.encode(features), slice(None)).double()
+
+    exact = features.double()
+    spread = exact.amax(dim=1, keepdim=True) - exact.amin(dim=1, keepdim=True)
+    assert ((got - exact).abs() <= spread * (0.5 / LEVELS) + exact.abs().amax(dim=1, keepdim=True) * 2**-20).all()
+
+
+def test_a_byte_of_the_smallest_numbers_is_off_by_no_more_than_their_spread():
+    features = torch.tensor([[0, 1e-42, 5e-42], [1e-37, 2e-36, 3e-36], [-1e-45, 0, 1e-45]])
+    byte = ENCODINGS[INT8]
+
+    got = byte.decode(byte.encode(features), slice(None))
+
+    spread = features.amax(dim=1, keepdim=True) - features.amin(dim=1, keepdim=True)
+    assert ((got - features).abs() <= spread).all()
 
 
 def test_a_byte_keeps_zeros_and_regions_of_one_number_exactly(tmp_path):

@@ -93,7 +93,9 @@ SINGLE = "float32"
 """Changes nothing, at twice the size."""
 
 INT8 = "int8"
-"""Rounds each number by at most 1/510 of the spread (highest minus lowest) of its region, at half the size of HALF.
+"""Rounds each number by at most 1/510 of the spread (highest minus lowest) of its region, at half the size of HALF, and
+by a millionth (2^-20) of the region's largest number, sign aside: six roundings in float32, none above 2^-24 of twice
+that number. Where the spread is below LEVELS * SMALLEST_STEP, 3e-36, it is off by up to the spread.
 Zeros stay zeros where a region has no negative number, as those of a detector that ends in a ReLU."""
 
 ENCODINGS: Mapping[str, Encoding] = {
