@@ -429,6 +429,23 @@ def test_a_store_of_something_else_is_not_imported_into(tmp_path: Path, other: F
         imported(source, tmp_path / "store", **other)
 
 
+def empty_table(path: Path, pictures: dict[str, Fields | bytes]) -> Path:
+    table = path.with_suffix(".tsv")
+    table.touch()
+    return table
+
+
+@pytest.mark.parametrize("layout", [write_lmdb, empty_table], ids=["lmdb", "tsv"])
+def test_a_source_without_a_picture_is_refused_and_no_store_is_made(tmp_path: Path, layout: Write, run):
+    source = layout(tmp_path / "features", {})
+
+    code, _, said = run("features", "import", source, tmp_path / "store", "--detector", "d")
+
+    assert code == 65
+    assert "holds no picture; expected features of at least one" in said
+    assert not (tmp_path / "store").exists()
+
+
 @pytest.mark.parametrize("name", ["nothing", "empty", "table.csv"])
 def test_what_holds_no_known_layout_is_refused_with_the_known_ones(tmp_path: Path, name: str):
     (tmp_path / "empty").mkdir()
