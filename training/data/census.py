@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from training.data.identity import Identities
-from training.data.readers import READERS, available_splits, read
-from twelve.errors import DataError
+from training.data.readers import READERS, available_splits, none_here, read
 
 LEARNED = ("train", "val")
 """Splits that a model is trained on or chosen by."""
@@ -33,8 +32,7 @@ def take(root: Path) -> dict[str, dict[str, Counter[Shown]]]:
     identities.refuse_unlisted()
     found = {task: splits for task, splits in census.items() if splits}
     if not found:
-        expected = "; ".join(reader.expects for reader in READERS.values())
-        raise DataError(f"{root}: no data set is here; expected at least one of {expected}")
+        raise none_here(root)
     return found
 
 
