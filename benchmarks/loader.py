@@ -131,7 +131,15 @@ def _cost(sources: Mapping[str, TaskItems], recipe: Recipe, rounds: int) -> Cost
         tempfile.TemporaryDirectory() as out,
         open_workshop(opened, workers=recipe.loading.workers, ahead=recipe.loading.ahead) as workshop,
     ):
-        train(model, sources, recipe, Path(out), workshop=workshop, on_progress=clock.note)
+        train(
+            model,
+            sources,
+            recipe,
+            Path(out),
+            read_through=pipeline.data_sets(recipe).read_through,
+            workshop=workshop,
+            on_progress=clock.note,
+        )
     console.print(f"{recipe.loading}: done")
     return _counted(clock, half, _children_cpu_s() - children)
 

@@ -6,7 +6,7 @@ COCO picture of the same number too, as image_data.json says; GQA calls those fr
 
 import json
 import pickle
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ def plans() -> st.SearchStrategy[Plan]:
     """Draw plans of all twelve tasks."""
     numbers = st.lists(st.sampled_from(NUMBERS), max_size=4)
     rows = st.fixed_dictionaries({split: numbers for split in SPLITS})
-    return st.fixed_dictionaries({task: rows.map(_AS_PUBLISHED.get(task, dict)) for task in WRITERS})
+    drawn = st.fixed_dictionaries({task: rows.map(_AS_PUBLISHED.get(task, dict)) for task in WRITERS})
+    return drawn.filter(lambda plan: any(any(rows.values()) for rows in plan.values()))
 
 
 def _one_split_each(rows: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
@@ -43,19 +44,20 @@ def _one_split_each(rows: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
 
 
 def _once_each(rows: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
-    return {split: list(dict.fromkeys(numbers)) for split, numbers in rows.items()}
+    return {split: list(dict.fromkeys(numbers)) for split, numbers in _one_split_each(rows).items()}
 
 
 _AS_PUBLISHED: Mapping[str, Callable[[Mapping[str, Sequence[int]]], Mapping[str, Sequence[int]]]] = {
     "vg-qa": _one_split_each,
     "coco-retrieval": _once_each,
     "flickr30k-retrieval": _once_each,
+    "visual7w": _one_split_each,
 }
-"""What a file forbids: Visual Genome's splits are of pictures, a captioned picture has one row."""
+"""What a file forbids: a picture in two of its splits; a captioned picture has one row."""
 
 
 def write_root(root: Path, plan: Plan) -> None:
-    """Write the files of the tasks that a plan names."""
+    """Write the files of the tasks that a plan names; none for a split without rows."""
     images = [
         {"image_id": genome_id(number), "coco_id": coco_id(number) if number % 2 == 0 else None} for number in NUMBERS
     ]
@@ -82,13 +84,17 @@ def write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def write_lines(path: Path, rows: Iterable[Any]) -> None:
+def write_lines(path: Path, rows: Sequence[Any]) -> None:
+    if not rows:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
 
 
 def _vqa(root: Path, rows: Mapping[str, Sequence[int]]) -> None:
     for split, subset in (("train", "train2014"), ("val", "val2014"), ("test", "test2015")):
+        if not rows[split]:
+            continue
         asked = [
             {"question_id": place, "image_id": coco_id(one), "question": "What is it?"}
             for place, one in enumerate(rows[split])
@@ -110,6 +116,8 @@ def _genome(root: Path, rows: Mapping[str, Sequence[int]]) -> None:
         for listed in rows.values()
         for one in listed
     ]
+    if not pictures:
+        return
     write_json(root / "vg/question_answers.json", pictures)
     write_json(
         root / "vg/splits.json", {split: [genome_id(one) for one in set(listed)] for split, listed in rows.items()}
@@ -118,6 +126,8 @@ def _genome(root: Path, rows: Mapping[str, Sequence[int]]) -> None:
 
 def _gqa(root: Path, rows: Mapping[str, Sequence[int]]) -> None:
     for split, subset in (("train", "train"), ("val", "val"), ("test", "testdev")):
+        if not rows[split]:
+            continue
         questions = {
             str(place): {
                 "imageId": f"n{one}" if one >= FIRST_OF_GQA else str(genome_id(one)),
@@ -145,7 +155,8 @@ def _captions(root: Path, rows: Mapping[str, Sequence[int]]) -> None:
         for split, listed in rows.items()
         for one in listed
     ]
-    write_json(root / "coco/dataset_coco.json", {"images": images})
+    if images:
+        write_json(root / "coco/dataset_coco.json", {"images": images})
 
 
 def _flickr30k(root: Path, rows: Mapping[str, Sequence[int]]) -> None:
@@ -154,12 +165,15 @@ def _flickr30k(root: Path, rows: Mapping[str, Sequence[int]]) -> None:
         for split, listed in rows.items()
         for one in listed
     ]
-    write_json(root / "flickr30k/dataset_flickr30k.json", {"images": images})
+    if images:
+        write_json(root / "flickr30k/dataset_flickr30k.json", {"images": images})
 
 
 def _refer(folder: str, splitter: str) -> Write:
     def write(root: Path, rows: Mapping[str, Sequence[int]]) -> None:
         listed = [(split, one) for split, numbers in rows.items() for one in numbers]
+        if not listed:
+            return
         refs = [
             {
                 "ann_id": place,
@@ -201,6 +215,8 @@ def _visual7w(root: Path, rows: Mapping[str, Sequence[int]]) -> None:
         }
         for place, (split, one) in enumerate(listed)
     ]
+    if not images:
+        return
     boxes = [{"box_id": number, "x": number, "y": 0, "width": 5, "height": 5} for number in range(4)]
     write_json(root / "visual7w/dataset_v7w_pointing.json", {"images": images, "boxes": boxes})
 

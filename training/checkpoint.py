@@ -3,7 +3,7 @@
 checkpoint/
   model/            config.json and model.safetensors, as a bundle has them
   optimiser.safetensors
-  state.json        round, recipe, figures so far
+  state.json        round, recipe, figures so far, what the data sets were read through
 """
 
 import json
@@ -49,11 +49,14 @@ class State:
         round: The next one.
         recipe: As it was started.
         figures: Whatever was logged last.
+        read_through: Digest of the manifest that the data sets were cleaned by, or that they were not, as
+            `training.data.sets` gives it; None where the run was begun before this was noted.
     """
 
     round: int
     recipe: dict[str, Any]
     figures: dict[str, Any]
+    read_through: str | None = None
 
 
 def save(out: Path, model: TwelveModel, optimiser: torch.optim.Optimizer, state: State) -> None:
@@ -89,7 +92,14 @@ def state_of(place: Path) -> State:
     return State(**json.loads((place / STATE).read_text(encoding="utf-8")))
 
 
-def load(out: Path, model: TwelveModel, optimiser: torch.optim.Optimizer, recipe: Mapping[str, Any]) -> State | None:
+def load(
+    out: Path,
+    model: TwelveModel,
+    optimiser: torch.optim.Optimizer,
+    recipe: Mapping[str, Any],
+    *,
+    read_through: str,
+) -> State | None:
     """Bring model and optimiser to where a run was cut short.
 
     Args:
@@ -97,18 +107,21 @@ def load(out: Path, model: TwelveModel, optimiser: torch.optim.Optimizer, recipe
         model: Takes up the weights.
         optimiser: Takes up the moments.
         recipe: That the run is to go on under, as plain values.
+        read_through: What the data sets are read through now.
 
     Returns:
         Where the run stands, or None where it has not begun.
 
     Raises:
-        ConfigInvalid: The run was started under another recipe; names the section.
+        ConfigInvalid: The run was started under another recipe, which names the section; or on data sets that were
+            read through another manifest.
     """
     place = find(out)
     if place is None:
         return None
     state = state_of(place)
     _refuse_changes(state.recipe, recipe, place)
+    _refuse_other_data(state.read_through, read_through, place)
     model.load_state_dict(TwelveModel.load(place / MODEL).state_dict())
     _restore(optimiser, load_file(place / OPTIMISER))
     return state
@@ -123,6 +136,15 @@ def _refuse_changes(begun: Mapping[str, Any], recipe: Mapping[str, Any], place: 
                 f"[{section}] {changed[0]}: {place} was begun with {before.get(changed[0])}, the recipe says "
                 f"{now.get(changed[0])}; go on with the recipe it was begun with, or choose another run.out"
             )
+
+
+def _refuse_other_data(begun: str | None, now: str, place: Path) -> None:
+    """Check that a run goes on with the data it was begun with; an older checkpoint does not say, and may go on."""
+    if begun not in (None, now):
+        raise ConfigInvalid(
+            f"[run] data: {place} was begun on data sets whose clean.json is {begun}, and now it is {now}; "
+            "go on with the clean.json it was begun with, or choose another run.out"
+        )
 
 
 def _moments(optimiser: torch.optim.Optimizer) -> dict[str, torch.Tensor]:

@@ -105,6 +105,7 @@ def train(
     recipe: Recipe,
     out: Path,
     *,
+    read_through: str,
     workshop: Workshop,
     on_progress: Callable[[Progress], None],
 ) -> None:
@@ -115,15 +116,17 @@ def train(
         sources: Items by task, in the recipe's order.
         recipe: Rounds, batches, rates.
         out: Folder for checkpoints and the log.
+        read_through: What the data sets are cleaned by; kept with the checkpoint.
         workshop: Makes the batches.
         on_progress: Called every few rounds.
 
     Raises:
-        ConfigInvalid: The run was begun under another recipe.
+        ConfigInvalid: The run was begun under another recipe, or on other data.
     """
     steps = optimiser(model, recipe.optim)
-    state = checkpoint.load(out, model, steps, recipe.as_dict())
+    state = checkpoint.load(out, model, steps, recipe.as_dict(), read_through=read_through)
     first = state.round if state else 0
+    begun_on = state.read_through if state else read_through
     labels = {name: heads_of(model)[source.task.head].labels for name, source in sources.items()}
     accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision=recipe.optim.precision)
     forward, steps = accelerator.prepare(TrainedForward(model.train()), steps)
@@ -154,7 +157,8 @@ def train(
         if done % recipe.keep.log_every == 0 or done == recipe.optim.rounds:
             report.show(done)
         if done % recipe.keep.checkpoint_every == 0 or done == recipe.optim.rounds:
-            checkpoint.save(out, model, steps, checkpoint.State(done, recipe.as_dict(), report.figures()))
+            reached = checkpoint.State(done, recipe.as_dict(), report.figures(), begun_on)
+            checkpoint.save(out, model, steps, reached)
 
 
 def step_seed(seed: int, number: int, token: int) -> int:

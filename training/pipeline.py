@@ -98,7 +98,7 @@ def data_sets(recipe: Recipe) -> DataSets:
 
 def is_to_be_cleaned(recipe: Recipe) -> bool:
     """Say whether a run is to read through a manifest that is still to be written."""
-    return recipe.run.clean in CLEANED and not (recipe.run.data / clean.MANIFEST).is_file()
+    return recipe.run.clean in CLEANED and not clean.is_stated(recipe.run.data)
 
 
 def extractor(recipe: Recipe) -> DetectorExtractor:
@@ -315,7 +315,8 @@ def run(recipe: Recipe, *, blind: bool, on_progress: Callable[[Progress], None])
     opened = partial(batch_maker, recipe, blind=blind, most_tokens=most_tokens)
     with open_workshop(opened, workers=recipe.loading.workers, ahead=recipe.loading.ahead) as workshop:
         sources = {name: reader.lessons(name, most_tokens=most_tokens) for name in recipe.tasks}
-        train(model, sources, recipe, out, workshop=workshop, on_progress=on_progress)
+        read_through = reader.sets.read_through
+        train(model, sources, recipe, out, read_through=read_through, workshop=workshop, on_progress=on_progress)
     return model.eval()
 
 

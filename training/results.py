@@ -6,6 +6,7 @@ RUN.out/
 """
 
 import copy
+import dataclasses
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from training import checkpoint, ranking, submissions
 from training.config import Recipe
 from training.data.readers import available_splits, read
+from training.data.sets import UNCLEANED
 from training.evaluate import evaluate, predictions, spread
 from training.items import PictureShelf, TaskItems
 from training.metrics import consistency, official, ranks
@@ -75,7 +77,7 @@ def grounding(
     shown = {_key(reader.shelf, one.image) for source in asked.values() for one in source.records}
     common = sorted(shown & {_key(reader.shelf, one.image) for one in questions} - {""})
     chosen = {common[place] for place in spread(len(common), pictures)}
-    _refuse_trained(reader, chosen)
+    _refuse_trained(_as_trained(reader), chosen)
     sources = [_only(source, source.records, chosen, reader.shelf) for source in asked.values()]
     sources.append(_only(reader.read(QUESTIONS, "train", most_tokens=most_tokens), questions, chosen, reader.shelf))
     on_total(sum(len(source) for source in sources))
@@ -173,6 +175,32 @@ def _annotated_questions(root: Path) -> list[Any]:
     """Read VQAv2's questions of every split, cleaned or not: RefCOCO's pictures are asked about in its train file."""
     splits = available_splits(QUESTIONS, root)
     return [one for split in splits for one in read(QUESTIONS, root, split) if getattr(one, "answers", ())]
+
+
+def _as_trained(reader: RunItems) -> RunItems:
+    """Read as the model's data sets were read when it was trained, whatever has been written into the data root since.
+
+    Raises:
+        DataError: That cannot be done: they were cleaned otherwise, or the checkpoint does not say how.
+    """
+    recipe = reader.recipe
+    place = checkpoint.find(recipe.run.out)
+    begun = checkpoint.state_of(place).read_through if place else None
+    if begun == UNCLEANED:
+        return dataclasses.replace(
+            reader, recipe=dataclasses.replace(recipe, run=dataclasses.replace(recipe.run, clean="never"))
+        )
+    if begun is None:
+        raise DataError(
+            f"grounding consistency: the checkpoint in {recipe.run.out} does not say which clean.json it was trained "
+            "under; train anew"
+        )
+    if begun != reader.sets.read_through:
+        raise DataError(
+            f"grounding consistency: the model was trained under clean.json {begun}, and now it is "
+            f"{reader.sets.read_through}; bring the one back, or train anew"
+        )
+    return reader
 
 
 def _refuse_trained(reader: RunItems, pictures: Collection[str]) -> None:

@@ -239,6 +239,14 @@ class Hostile:
         return os.mkdir, (str(self.trace),)
 
 
+@pytest.mark.parametrize("field", [b"(" * 4_000 + b"t" * 4_000, pickle.dumps(10**5_000)[:-1]], ids=["deep", "long"])
+def test_a_field_whose_name_cannot_be_shown_is_refused(tmp_path: Path, field: bytes):
+    picture = b"}" + field.removeprefix(pickle.PROTO + b"\x04") + b"Ns."
+
+    with pytest.raises(DataError, match=r"^1: lacks features, boxes, image_w, image_h; got a (tuple|int)"):
+        imported(write_lmdb(tmp_path / "features", {"1": picture}), tmp_path / "store")
+
+
 def test_code_in_a_picture_is_not_run(tmp_path: Path):
     trace = tmp_path / "trace"
     picture = {**fields(1), "num_boxes": Hostile(trace)}
@@ -421,6 +429,23 @@ def test_a_store_of_something_else_is_not_imported_into(tmp_path: Path, other: F
         imported(source, tmp_path / "store", **other)
 
 
+def empty_table(path: Path, pictures: dict[str, Fields | bytes]) -> Path:
+    table = path.with_suffix(".tsv")
+    table.touch()
+    return table
+
+
+@pytest.mark.parametrize("layout", [write_lmdb, empty_table], ids=["lmdb", "tsv"])
+def test_a_source_without_a_picture_is_refused_and_no_store_is_made(tmp_path: Path, layout: Write, run):
+    source = layout(tmp_path / "features", {})
+
+    code, _, said = run("features", "import", source, tmp_path / "store", "--detector", "d")
+
+    assert code == 65
+    assert "holds no picture; expected features of at least one" in said
+    assert not (tmp_path / "store").exists()
+
+
 @pytest.mark.parametrize("name", ["nothing", "empty", "table.csv"])
 def test_what_holds_no_known_layout_is_refused_with_the_known_ones(tmp_path: Path, name: str):
     (tmp_path / "empty").mkdir()
@@ -479,7 +504,7 @@ def test_the_command_finds_a_store_that_was_altered(tmp_path: Path, run):
     imported(write_npy(tmp_path / "source", {"1": fields(1)}), store)
     (shard,) = (store / "shards").iterdir()
     data = bytearray(shard.read_bytes())
-    data[-200] ^= 1
+    data[-50] ^= 1  # of a feature
     shard.write_bytes(data)
 
     code, _, said = run("features", "verify", store)

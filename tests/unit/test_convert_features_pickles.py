@@ -3,11 +3,13 @@
 import copyreg
 import os
 import pickle
+import resource
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from twelve.convert.opcodes import MOST_CALLS, MOST_TUPLES
 from twelve.convert.pickles import Refused, load_fields, load_plain
 
 KINDS = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", ">f4", ">i8")
@@ -61,7 +63,8 @@ def test_the_array_that_numpy_saves_around_a_dict_is_read_as_the_dict():
         ({"a": np.ones(2, dtype=[("x", "f4")])}, "an array holds .*V4, expected numbers"),
         ({"a": np.ma.ones(3)}, "asks for numpy.ma.core._mareconstruct, expected numbers"),
         ({"a": Path("x")}, "asks for pathlib.PosixPath, expected numbers"),
-        ({"a": {1, 2}, "b": os.mkdir}, r"asks for \w+\.mkdir, expected numbers"),
+        ({"a": {1, 2}}, "asks for a set .*, expected nothing but lists"),
+        ({"a": [1, 2], "b": os.mkdir}, r"asks for \w+\.mkdir, expected numbers"),
     ],
     ids=str,
 )
@@ -182,3 +185,41 @@ def test_what_stands_in_for_numpy_is_neither_changed_nor_used_otherwise(content:
     with pytest.raises(Refused, match=says):
         load_fields(content)
     assert np.array_equal(load_fields(pickle.dumps({"rows": np.ones((2, 3))}))["rows"], np.ones((2, 3)))
+
+
+MIB = 1 << 20
+HUGE = {
+    "tuples in tuples, as a key": (b"})" + b"\x85" * 1_000_000 + b"Ns.", "at most 4,096 tuples, got 1,000,001"),
+    "the same, with marks": (b"}" + b"(" * 500_000 + b"t" * 500_000 + b"Ns.", "at most 4,096 tuples"),
+    "calls without end": (b"(" + b"NNR" * (MOST_CALLS + 1) + b"l.", "at most 4,096 calls"),
+    "memo place 2**31": (b"]r\xff\xff\xff\x7f.", "at a place that only fills memory"),
+    "memo place 2**40, in writing": (b"]p1099511627776\n.", "at a place that only fills memory"),
+    "a text of 4 GB": (b"X\xff\xff\xff\xffx.", "cut short"),
+    "an array of 2**62 bytes": (b"\x80\x05\x96" + (2**62).to_bytes(8, "little") + b"x.", "cut short"),
+    "a text of 1 MB, encoded a thousand times": (
+        b"\x80\x02(c_codecs\nencode\nq\x00X" + MIB.to_bytes(4, "little") + b"x" * MIB
+        + b"X\x06\x00\x00\x00latin1\x86q\x01" + b"h\x00h\x01R" * 1_000 + b"l.",
+        "more bytes than it has text",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "says"), HUGE.values(), ids=HUGE)
+def test_a_pickle_that_asks_for_more_than_it_holds_is_refused_at_little_memory(content: bytes, says: str):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    with pytest.raises(Refused, match=says):
+        load_fields(content)
+
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 100 * MIB
+
+
+def test_texts_alone_are_looked_through_as_well():
+    with pytest.raises(Refused, match="at most 4,096 tuples"):
+        load_plain(b"})" + b"\x85" * 1_000_000 + b"Ns.")
+
+
+def test_as_many_tuples_as_are_let_through_can_be_hashed_inside_each_other():
+    content = b"})" + b"\x85" * (MOST_TUPLES - 1) + b"Ns."
+
+    assert len(load_fields(content)) == 1

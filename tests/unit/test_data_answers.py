@@ -90,3 +90,9 @@ def test_a_wrong_answer_file_says_what_is_wrong(tmp_path, content, message):
 def test_a_missing_answer_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"absent\.json"):
         answers.load(tmp_path / "absent.json")
+
+
+def test_an_empty_answer_counts_as_none():
+    silent = AnsweredQuestion("1", "a.jpg", "What?", ("", "", " ", "cat"))
+
+    assert answers.build([silent], minimum_count=1).answers == ("cat",)

@@ -1,15 +1,18 @@
 """No test picture is trained on: the manifest, and what is read through it, against plans counted by hand."""
 
+import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from typer.testing import CliRunner
 
-from tests.data_roots import SPLITS, WRITERS, Plan, plans, shown, write_root
-from training.data import clean
+from tests.data_roots import NUMBERS, SPLITS, WRITERS, Plan, plans, shown, write_root
+from training.data import census, clean
 from training.data.clean import MANIFEST, PAPER, RELEASED, Manifest
 from training.data.command import app
 from training.data.identity import Identities
@@ -21,6 +24,14 @@ from twelve.errors import DataError
 LEARNED = ("train", "val")
 BOTH = {task: LEARNED for task in WRITERS}
 RELEASED_SPLITS = {task: ("train",) for task in WRITERS} | {"vg-qa": LEARNED}
+
+
+def with_tests(plan: Plan) -> Plan:
+    """Give every data set a test, as the published ones but for Visual Genome QA have it: a picture of its own."""
+    return {
+        task: rows if rows["test"] or task == "vg-qa" else {**rows, "test": [NUMBERS[-1]]}
+        for task, rows in plan.items()
+    }
 
 
 def held_out(plan: Plan) -> set[tuple[str, int]]:
@@ -54,7 +65,7 @@ any_plan = settings(deadline=None, max_examples=100, suppress_health_check=[Heal
 
 
 @any_plan
-@given(plan=plans())
+@given(plan=plans().map(with_tests))
 def test_no_test_picture_is_left_in_any_train_or_val_and_all_else_is(plan, tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     write_root(root, plan)
@@ -72,7 +83,7 @@ def test_no_test_picture_is_left_in_any_train_or_val_and_all_else_is(plan, tmp_p
 
 
 @any_plan
-@given(plan=plans())
+@given(plan=plans().map(with_tests))
 def test_the_released_rule_cleans_train_and_the_val_of_visual_genome_alone(plan, tmp_path_factory):
     root = tmp_path_factory.mktemp("root")
     write_root(root, plan)
@@ -81,12 +92,13 @@ def test_the_released_rule_cleans_train_and_the_val_of_visual_genome_alone(plan,
     assert read_through(root) == kept_by_hand(plan, RELEASED_SPLITS)
 
 
-def nothing(**rows_of: Mapping[str, Sequence[int]]) -> Plan:
+def beside_nothing(**rows_of: Mapping[str, Sequence[int]]) -> Plan:
     empty: dict[str, Mapping[str, Sequence[int]]] = {task: {split: [] for split in SPLITS} for task in WRITERS}
-    return {**empty, **{task.replace("_", "-"): {**empty["gqa"], **listed} for task, listed in rows_of.items()}}
+    named = {task.replace("_", "-"): {**empty["gqa"], **listed} for task, listed in rows_of.items()}
+    return with_tests({**empty, **named})
 
 
-SHARED = nothing(
+SHARED = beside_nothing(
     vqa_v2={"train": [0, 1, 2, 3], "val": [4, 2]},
     refcoco={"train": [5], "test": [2, 6]},
     gqa={"train": [2, 3, 6, 8], "val": [6, 6]},
@@ -177,23 +189,106 @@ def test_a_list_of_shared_pictures_that_changed_is_refused(root):
 
 
 def test_a_file_that_is_gone_or_new_is_refused_by_name(root):
-    snli = root / "snli-ve/snli_ve_test.jsonl"
+    snli = root / "snli-ve/snli_ve_dev.jsonl"
     content = snli.read_bytes()
     clean.write(root)
     snli.unlink()
-    with pytest.raises(DataError, match=r"snli_ve_test\.jsonl: is gone since"):
+    with pytest.raises(DataError, match=r"snli_ve_dev\.jsonl: is gone since"):
         DataSets.cleaned(root)
     clean.write(root)
     snli.write_bytes(content)
-    with pytest.raises(DataError, match=r"snli_ve_test\.jsonl: is new since"):
+    with pytest.raises(DataError, match=r"snli_ve_dev\.jsonl: is new since"):
         DataSets.cleaned(root)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": 2}', '{"format": 1, "rule": "paper"}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", "[" * 99_999, '{"format": 1}', '{"format": 2, "rule": "paper"}'])
 def test_a_file_that_is_no_manifest_is_refused(root, content):
     (root / MANIFEST).write_text(content)
-    with pytest.raises(DataError, match=r"clean\.json: is no manifest of format 1 .* data clean"):
+    with pytest.raises(DataError, match=r"clean\.json: is no manifest of format 2 .* data clean"):
         DataSets.cleaned_if_stated(root)
+
+
+def altered(root: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    values = json.loads((root / MANIFEST).read_text())
+    change(values)
+    (root / MANIFEST).write_text(json.dumps(values))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda made: made["tasks"]["vqa-v2"]["splits"]["train"].update(pictures=[]), "digest: .* was altered"),
+        (lambda made: made["tasks"].pop("vqa-v2"), "digest: .* was altered"),
+        (lambda made: made["sha256"].popitem(), "digest: .* was altered"),
+        (lambda made: made.pop("digest"), "digest: expected a text"),
+        (lambda made: made.update(rule="nothing"), "rule: expected one of paper, released, got 'nothing'"),
+        (lambda made: made.update(sha256=[]), r"sha256: expected an object, got \[\]"),
+        (lambda made: made.update(tasks=[]), r"tasks: expected an object of objects, got \[\]"),
+        (
+            lambda made: made["tasks"]["vqa-v2"]["splits"]["train"].update(pictures="coco:1"),
+            r"tasks\[vqa-v2\]\.splits\[train\]\.pictures: expected a list of texts, got 'coco:1'",
+        ),
+    ],
+)
+def test_a_manifest_that_was_altered_by_hand_is_refused(root, change, message):
+    clean.write(root)
+    altered(root, change)
+    with pytest.raises(DataError, match=rf"clean\.json: is no manifest of format 2 \({message}.*data clean .* again"):
+        DataSets.cleaned_if_stated(root)
+
+
+def test_a_manifest_that_is_a_folder_is_refused_and_not_written_over(root):
+    (root / MANIFEST).mkdir()
+    with pytest.raises(DataError, match=r"clean\.json: cannot be read \(Is a directory\)"):
+        DataSets.cleaned_if_stated(root)
+    with pytest.raises(DataError, match=r"clean\.json: cannot be written: Is a directory"):
+        clean.write(root)
+
+
+def test_a_manifest_that_is_a_link_to_nowhere_is_refused(root):
+    (root / MANIFEST).symlink_to(root / "nowhere")
+    with pytest.raises(DataError, match=r"clean\.json: cannot be read \(No such file"):
+        DataSets.cleaned_if_stated(root)
+
+
+def test_a_manifest_of_another_version_that_leaves_out_the_same_has_the_same_digest(root):
+    made = clean.write(root)
+    assert dataclasses.replace(made, made_by="twelve 99").digest == made.digest
+    assert dataclasses.replace(made, rule="released").digest != made.digest
+
+
+@pytest.mark.parametrize("work", [clean.write, census.take])
+@pytest.mark.parametrize(("kept", "missed"), [(slice(0), 4), (slice(4, None), 2)])
+def test_a_list_of_visual_genome_that_is_cut_short_is_refused(root, work, kept, missed):
+    """Rows show 2, 3, 4, 6 and, n9 being GQA's own, no other."""
+    listed = json.loads((root / "vg/image_data.json").read_text())
+    (root / "vg/image_data.json").write_text(json.dumps(listed[kept]))
+    with pytest.raises(DataError, match=rf"vg/image_data\.json: {missed} pictures .* not in it, such as 230000\d"):
+        work(root)
+
+
+def test_a_data_set_whose_test_was_emptied_is_refused_by_name(root):
+    (root / "nlvr2/test1.json").write_text("")
+    with pytest.raises(DataError, match=r"task 'nlvr2': .* its split 'test' holds no row, .* nlvr2/"):
+        clean.write(root)
+    assert not (root / MANIFEST).exists()
+
+
+def test_a_data_set_without_any_test_is_refused_by_name(root):
+    (root / "coco/dataset_coco.json").write_text('{"images": []}')
+    with pytest.raises(DataError, match=r"task 'coco-retrieval': .* its split 'test' holds no row"):
+        clean.write(root)
+
+
+def test_the_command_says_which_tests_nothing_protects(root):
+    shutil.rmtree(root / "nlvr2")
+    shutil.rmtree(root / "vg")
+    shutil.rmtree(root / "gqa")
+    shutil.rmtree(root / "visual7w")
+    result = CliRunner().invoke(app, ["clean", str(root)])
+    assert result.exit_code == 0, result.output
+    assert "task 'nlvr2': no file of it is here, so nothing keeps the pictures of its test out" in result.output
+    assert "task 'vg-qa'" not in result.output
 
 
 def test_a_recipe_may_ask_for_cleaning_always_never_or_where_there_is_a_manifest(root):

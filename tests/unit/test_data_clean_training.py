@@ -45,7 +45,7 @@ def written(root: Path, said: str = "") -> Path:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     none: dict[str, list[int]] = {"train": [], "val": [], "test": []}
-    plan = {"vqa-v2": {**none, "train": [0, 1, 2]}, "refcoco": {**none, "train": [0], "test": [1]}}
+    plan = {"vqa-v2": {**none, "train": [0, 1, 2], "test": [9]}, "refcoco": {**none, "train": [0], "test": [1]}}
     write_root(tmp_path / "data", plan)
     return tmp_path
 

@@ -14,6 +14,7 @@ LEAST_KINDS = 8
 
 WRONG = {
     "text": [GONE, None, 7, ["a"], {}, True, "", " \n", "half \ud800"],
+    "perhaps empty": [GONE, None, 7, ["a"], {}, True, "half \ud800"],
     "id": [GONE, None, "7", 1.5, True, -1, 10**30, [7]],
     "integer": [GONE, None, "7", 1.5, True, 10**30, []],
     "positive": [GONE, None, "7", 1.5, False, 0, -3],
@@ -78,7 +79,7 @@ FORMATS = {
     "VQAv2 annotations": Format(
         *("official-rows", "vqa-v2", "train", "vqa/v2_mscoco_train2014_annotations.json"),
         *(("annotations", 1), "annotations[1]"),
-        {"question_id": "id", "answers": "list", "answers[3]": "object", "answers[3].answer": "text"},
+        {"question_id": "id", "answers": "list", "answers[3]": "object", "answers[3].answer": "perhaps empty"},
     ),
     "GQA, one file": Format(
         *("official-rows", "gqa", "train", "gqa/train_balanced_questions.json", ("202218649",), "202218649", QUESTION),

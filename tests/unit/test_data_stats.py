@@ -13,6 +13,7 @@ from training.data.command import app
 from training.data.readers import READERS, available_splits, read
 from training.data.sets import DataSets
 from training.data.stats import BAR_WIDTH, LENGTH_BINS, Statistics
+from twelve.errors import DataError
 from twelve.tasks.records import CaptionedImage, GuessedObject, PointedBox, ReferredBox
 
 NONE = {"train": [], "val": [], "test": []}
@@ -80,7 +81,7 @@ def test_the_longest_bar_is_as_wide_as_there_is_room_and_others_in_proportion():
 
 @pytest.fixture
 def root(tmp_path):
-    plan = {"vqa-v2": {**NONE, "train": [0, 0, 2]}, "refcoco": {**NONE, "test": [2]}}
+    plan = {"vqa-v2": {**NONE, "train": [0, 0, 2], "test": [9]}, "refcoco": {**NONE, "test": [2]}}
     write_root(tmp_path, plan)
     return tmp_path
 
@@ -107,3 +108,22 @@ def test_the_real_rows_are_counted(tmp_path, request):
         shutil.copytree(request.config.rootpath / "tests/data" / rows, tmp_path, dirs_exist_ok=True)
     made = stats.gather(DataSets(tmp_path), ["vqa-v2"])["vqa-v2"]["train"].as_json()
     assert (made["rows"], sum(made["answers"].values())) == (3, 30)
+
+
+def test_a_root_without_data_is_refused_with_what_is_expected(tmp_path):
+    result = CliRunner().invoke(app, ["stats", str(tmp_path), "--task", "nlvr2"])
+
+    assert isinstance(result.exception, DataError)
+    assert result.exception.exit_code == 65
+    assert result.exception.message.endswith(
+        "no data set is here; expected at least one of nlvr2/{train|dev|test1}.json"
+    )
+
+
+@pytest.mark.parametrize("command", ["stats", "overlap"])
+@pytest.mark.parametrize("place", ["", "nowhere/numbers.json"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path, command, place):
+    result = CliRunner().invoke(app, [command, str(tmp_path), "--json", str(tmp_path / place)])
+
+    assert result.exit_code == 2
+    assert "--json" in result.output

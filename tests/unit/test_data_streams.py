@@ -133,7 +133,7 @@ def test_text_that_is_not_utf8_is_a_fault(tmp_path):
 def test_a_broken_archive_is_a_fault(tmp_path):
     whole = gzip.compress(b'{"a": 1}\n' * 1000)
 
-    with pytest.raises(Fault, match="cannot be read"):
+    with pytest.raises(Fault, match="cannot be unpacked, the archive is damaged"):
         list(json_lines(tmp_path, write(tmp_path, whole[:-20], "file.jsonl.gz"), refuse))
 
 
@@ -142,8 +142,9 @@ def test_a_missing_file_is_a_fault(tmp_path):
         list(stream(tmp_path, "absent.json"))
 
 
-def test_a_missing_list_is_a_fault_and_an_empty_one_is_not(tmp_path):
-    assert list(entries(tmp_path, write(tmp_path, '{"questions": []}'), "questions")) == []
+def test_a_missing_list_is_a_fault_and_so_is_an_empty_one(tmp_path):
+    with pytest.raises(Fault, match=r"^file\.json: questions: expected at least one row, got none$"):
+        list(entries(tmp_path, write(tmp_path, '{"questions": []}'), "questions"))
     with pytest.raises(Fault, match=r"file\.json: questions: expected a list, got nothing"):
         list(entries(tmp_path, write(tmp_path, '{"answers": []}'), "questions"))
 
@@ -164,3 +165,50 @@ def test_a_bad_line_costs_only_itself(tmp_path):
 
     assert found == [1, 2]
     assert [(fault.file, fault.row) for fault in faults] == [(name, "3")]
+
+
+@pytest.mark.parametrize("content", ["", "\n \n"])
+def test_a_file_without_any_line_is_a_fault(tmp_path, content):
+    with pytest.raises(Fault, match=r"^rows\.jsonl: expected at least one row, got none$"):
+        list(json_lines(tmp_path, write(tmp_path, content, "rows.jsonl"), refuse))
+
+
+def test_a_bad_byte_is_reported_at_its_own_line(tmp_path):
+    lines = [b'{"a": "' + b"x" * 200 + b'"}\n' for _ in range(100)]
+    lines[60] = lines[60].replace(b"x", b"\xe9", 1)
+
+    with pytest.raises(Fault, match=r"^rows\.jsonl:61: cannot be read as UTF-8 text: got the byte 0xe9$"):
+        list(json_lines(tmp_path, write(tmp_path, b"".join(lines), "rows.jsonl"), refuse))
+    with pytest.raises(Fault, match=r"^file\.json:62: cannot be read as UTF-8 text: got the byte 0xe9$"):
+        list(stream(tmp_path, write(tmp_path, b"[\n" + b",".join(lines) + b"]")))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le"])
+def test_text_in_another_encoding_is_called_by_its_name(tmp_path, encoding):
+    name = write(tmp_path, '{"a": 1}\n'.encode(encoding))
+
+    with pytest.raises(Fault, match=rf"^file\.json: expected UTF-8 text, got {encoding[:6].upper()}$"):
+        list(json_lines(tmp_path, name, refuse))
+
+
+def test_a_packed_file_under_a_plain_name_is_called_an_archive(tmp_path):
+    with pytest.raises(Fault, match=r"^file\.json: expected UTF-8 text, got a gzip archive"):
+        list(stream(tmp_path, write(tmp_path, gzip.compress(b"[1]"))))
+
+
+def test_a_folder_and_a_link_to_nothing_are_no_files(tmp_path):
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "link.json").symlink_to(tmp_path / "nothing")
+
+    with pytest.raises(Fault, match=r"^folder\.json: expected a file, got an empty folder$"):
+        list(stream(tmp_path, "folder.json"))
+    with pytest.raises(Fault, match=r"^link\.json: expected a file, got a link to nothing$"):
+        list(stream(tmp_path, "link.json"))
+
+
+def test_a_name_that_stands_twice_in_an_object_is_a_fault_of_its_line(tmp_path):
+    faults = []
+    name = write(tmp_path, '{"a": 1}\n{"b": {"a": 1, "a": 2}}\n', "rows.jsonl")
+
+    assert len(list(json_lines(tmp_path, name, faults.append))) == 1
+    assert [(fault.row, "'a' twice" in fault.reason) for fault in faults] == [("2", True)]

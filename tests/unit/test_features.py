@@ -2,16 +2,18 @@ import json
 import os
 import pickle
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save
 
 from twelve.errors import DataError
 from twelve.features import FeatureStore, RegionSet, listing
 from twelve.features.disk import Busy
-from twelve.features.encoding import INT8, LEVELS, SINGLE
+from twelve.features.encoding import ENCODINGS, INT8, LEVELS, SINGLE
+from twelve.features.shard import file_name
 
 WIDTH = 16
 HALF_ROUNDING = 2**-11
@@ -84,6 +86,29 @@ def test_a_byte_rounds_a_number_by_half_a_level_of_its_regions_spread(tmp_path):
     assert ((got.features - expected.features).abs() <= spread * (0.5 / LEVELS + ARITHMETIC)).all()
     assert torch.equal(got.boxes_px, expected.boxes_px)
     assert torch.equal(got.scores, expected.scores)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-3, 1.0, 1e4, 1e30])
+@pytest.mark.parametrize("offset", [0, 1, -300, 1e4, 1e7])
+def test_a_byte_far_from_zero_is_off_by_half_a_level_and_a_millionth_of_the_largest_number(offset, scale):
+    features = (torch.randn(200, 64, generator=torch.Generator().manual_seed(1)) + offset) * scale
+    byte = ENCODINGS[INT8]
+
+    got = byte.decode(byte.encode(features), slice(None)).double()
+
+    exact = features.double()
+    spread = exact.amax(dim=1, keepdim=True) - exact.amin(dim=1, keepdim=True)
+    assert ((got - exact).abs() <= spread * (0.5 / LEVELS) + exact.abs().amax(dim=1, keepdim=True) * 2**-20).all()
+
+
+def test_a_byte_of_the_smallest_numbers_is_off_by_no_more_than_their_spread():
+    features = torch.tensor([[0, 1e-42, 5e-42], [1e-37, 2e-36, 3e-36], [-1e-45, 0, 1e-45]])
+    byte = ENCODINGS[INT8]
+
+    got = byte.decode(byte.encode(features), slice(None))
+
+    spread = features.amax(dim=1, keepdim=True) - features.amin(dim=1, keepdim=True)
+    assert ((got - features).abs() <= spread).all()
 
 
 def test_a_byte_keeps_zeros_and_regions_of_one_number_exactly(tmp_path):
@@ -236,6 +261,42 @@ def test_a_feature_that_float16_cannot_hold_is_refused(tmp_path, number):
         created(tmp_path).append([("a", bad)])
 
 
+UNFIT = {
+    "boxes of three corners": ({"boxes_px": torch.ones(3, 3)}, r"boxes have shape \[3, 3\], expected \[3, 4\]"),
+    "fewer boxes": ({"boxes_px": torch.ones(2, 4)}, r"boxes have shape \[2, 4\], expected \[3, 4\]"),
+    "scores in a table": ({"scores": torch.ones(3, 1)}, r"scores have shape \[3, 1\], expected \[3\]"),
+    "a score that is none": ({"scores": torch.tensor([1, float("nan"), 1])}, "a score is no finite number"),
+    "labels in a table": ({"labels": torch.ones(3, 1).long()}, r"labels have shape \[3, 1\], expected \[3\]"),
+    "a label too large": (
+        {"labels": torch.tensor([0, 1, 2**31])},
+        "a label is no whole number, or beyond 2,147,483,647",
+    ),
+    "half a label": ({"labels": torch.tensor([0, 1, 0.5])}, "a label is no whole number"),
+    "no width": ({"width": 0}, "width is 0, expected a whole number from 1 to"),
+    "a height below none": ({"height": -3}, "height is -3, expected a whole number from 1 to"),
+    "a width too large": ({"width": 2**31}, "width is 2147483648, expected"),
+    "half a pixel": ({"width": 7.5}, "width is 7.5, expected"),
+    "more given than there are": ({"given": 4}, "given is 4, expected a whole number from 0 to 3"),
+    "less than none given": ({"given": -1}, "given is -1, expected"),
+    "features of one axis": ({"features": torch.ones(16)}, "features are no table, the store keeps rows of 16"),
+    "features of three axes": ({"features": torch.ones(3, 16, 1)}, "features are no table, the store keeps rows of 16"),
+}
+
+
+@pytest.mark.parametrize(("change", "says"), UNFIT.values(), ids=UNFIT)
+def test_regions_that_no_shard_can_hold_are_refused_by_their_key(tmp_path, change, says):
+    with pytest.raises(DataError, match=f"^b: {says}"):
+        created(tmp_path).append([("a", regions(1)), ("b", replace(regions(2), **change))])
+
+    assert shard_files(tmp_path) == []
+
+
+@pytest.mark.parametrize(("key", "says"), [(5, "5: this key is no text"), ("\ud800", "this key has half a character")])
+def test_a_key_that_is_no_text_is_refused(tmp_path, key, says):
+    with pytest.raises(DataError, match=says):
+        created(tmp_path).append([(key, regions(1))])
+
+
 def test_a_store_is_not_created_over_another(tmp_path):
     created(tmp_path)
 
@@ -273,11 +334,95 @@ def test_one_flipped_bit_is_found_by_verify(tmp_path):
     store.verify()
     shard = shard_files(tmp_path)[0]
     data = bytearray(shard.read_bytes())
-    data[-200] ^= 1
+    data[-50] ^= 1  # of a feature
     shard.write_bytes(data)
 
     with pytest.raises(DataError, match=r"0-.*the file has sha256 .*its name states"):
         FeatureStore.open(tmp_path).verify()
+
+
+DESCRIPTIONS = {
+    "another detector": ('"sha256:d"', '"sha256:e"', "detector_digest is 'sha256:d' here and 'sha256:e' in the store"),
+    "another width": (": 16", ": 17", "feature_width is 16 here and 17 in the store"),
+    "single": ('"float16"', '"float32"', "encoding is 'float16' here and 'float32' in the store"),
+    "bytes": ('"float16"', '"int8"', "encoding is 'float16' here and 'int8' in the store"),
+    "a text as the width": (": 16", ': "16"', "store.json: feature_width: got '16', expected a count of numbers"),
+    "a width below 1": (": 16", ": -1", "store.json: feature_width: got -1, expected a count"),
+    "a width that is a fact": (": 16", ": true", "store.json: feature_width: got True, expected a count"),
+    "a number as the detector": ('"sha256:d"', "7", "store.json: detector_digest: got 7, expected a text"),
+    "a list as the encoding": ('"float16"', "[]", r"store.json: encoding: got \[\], features are kept as one of"),
+    "depth": ('"float16"', "[" * 100_000, "store.json: this is not a description of a feature store"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "says"), DESCRIPTIONS.values(), ids=DESCRIPTIONS)
+def test_a_description_that_was_altered_is_found_on_opening(tmp_path, old, new, says):
+    created(tmp_path).append([("a", regions(1))])
+    description = (tmp_path / "store.json").read_text()
+    (tmp_path / "store.json").write_text(description.replace(old, new))
+
+    with pytest.raises(DataError, match=says):
+        FeatureStore.open(tmp_path)
+
+
+def without_statement(path: Path) -> None:
+    """Write a store's only shard as it was written before shards stated their store's settings."""
+    (shard,) = shard_files(path)
+    data = save(load_file(shard))
+    shard.unlink()
+    (path / "shards" / file_name(0, data)).write_bytes(data)
+
+
+def test_a_shard_that_states_nothing_reads_as_before(tmp_path):
+    created(tmp_path, SINGLE).append([("a", regions(1))])
+    without_statement(tmp_path)
+
+    store = FeatureStore.open(tmp_path)
+
+    store.verify()
+    assert_equal(store["a"], regions(1))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (": 16", ": 17", r"features are float16 \[3, 16\], the store keeps float16 \[3, 17\]"),
+        ('"float16"', '"float32"', r"features are float16 \[3, 16\], the store keeps float32 \[3, 16\]"),
+        ('"float16"', '"int8"', r"features are float16 \[3, 16\], the store keeps uint8 \[3, 16\]"),
+    ],
+)
+def test_a_shard_that_states_nothing_is_held_to_its_arrays(tmp_path, old, new, says):
+    created(tmp_path).append([("a", regions(1))])
+    without_statement(tmp_path)
+    description = (tmp_path / "store.json").read_text()
+    (tmp_path / "store.json").write_text(description.replace(old, new))
+
+    with pytest.raises(DataError, match=says):
+        FeatureStore.open(tmp_path)
+
+
+def test_every_flipped_bit_of_a_header_ends_in_a_sentence_or_changes_nothing(tmp_path):
+    created(tmp_path, SINGLE).append([("a", regions(1))])
+    (shard,) = shard_files(tmp_path)
+    whole = shard.read_bytes()
+    found = 0
+    for place in range(8 + int.from_bytes(whole[:8], "little")):
+        data = bytearray(whole)
+        data[place] ^= 1 << place % 8
+        shard.write_bytes(data)
+        try:
+            store = FeatureStore.open(tmp_path)
+            assert [len(store[key]) for key in store] == [3]
+        except DataError:
+            found += 1
+    assert found > 0
+
+
+@pytest.mark.parametrize("options", [{"feature_width": 0}, {"detector_digest": 7}, {"encoding": "float8"}])
+def test_a_store_of_impossible_features_is_not_created(tmp_path, options):
+    with pytest.raises(DataError, match=rf"^{next(iter(options))}: got "):
+        FeatureStore.create(tmp_path / "store", **{"feature_width": WIDTH, "detector_digest": "d", **options})
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_shard_that_is_missing_is_named(tmp_path):
@@ -287,6 +432,46 @@ def test_a_shard_that_is_missing_is_named(tmp_path):
     shard_files(tmp_path)[1].unlink()
 
     with pytest.raises(DataError, match="shard 1 is missing"):
+        FeatureStore.open(tmp_path)
+
+
+def test_shards_that_are_missing_at_the_end_are_counted(tmp_path):
+    with created(tmp_path) as store:
+        for n in range(3):
+            store.append([(str(n), regions(n))])
+        for shard in shard_files(tmp_path)[1:]:
+            shard.unlink()
+
+        for look in (store.verify, lambda: FeatureStore.open(tmp_path)):
+            with pytest.raises(DataError, match="had 3 shards, 1 are there; restore the last ones"):
+                look()
+
+
+def test_a_folder_of_shards_that_is_missing_is_named(tmp_path):
+    created(tmp_path)
+    (tmp_path / "shards").rmdir()
+
+    with pytest.raises(DataError, match="the folder shards is missing; restore it"):
+        FeatureStore.open(tmp_path)
+
+
+def test_a_store_that_nobody_counted_opens_and_is_counted_when_it_grows(tmp_path):
+    with created(tmp_path) as store:
+        store.append([("a", regions(1))])
+    (tmp_path / "count").unlink()
+
+    with FeatureStore.open(tmp_path) as store:
+        store.append([("b", regions(2))])
+
+    assert (tmp_path / "count").read_text() == "2\n"
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"-1", b"true", b"[1]", b"\xff", b"1.5", b"[" * 100_000])
+def test_a_damaged_count_is_refused_with_what_to_do(tmp_path, content):
+    created(tmp_path)
+    (tmp_path / "count").write_bytes(content)
+
+    with pytest.raises(DataError, match=r"count: is damaged .*; see that the last shard is there, then remove it"):
         FeatureStore.open(tmp_path)
 
 
@@ -387,6 +572,15 @@ def test_a_list_of_other_shards_is_not_used(listed):
     (listed / "keys.json").write_text(json.dumps(names))
 
     assert "4 0" in FeatureStore.open(listed)
+
+
+def test_shards_that_the_list_names_and_nobody_finds_are_counted(listed):
+    (listed / "count").unlink()
+    for shard in shard_files(listed)[2:]:
+        shard.unlink()
+
+    with pytest.raises(DataError, match=r"had \d+ shards, 2 are there; restore the last ones"):
+        FeatureStore.open(listed)
 
 
 def test_a_list_that_contradicts_a_shard_is_found_by_verify(listed):

@@ -20,7 +20,7 @@ KILLS = 50
 LONGEST_S = 0.05
 """From a writer's first append to its kill: half a dozen appends."""
 
-STEPS = 40
+STEPS = 80
 """Calls that reach the disk, counted before and after each: those of four appends."""
 
 READERS = 3
@@ -47,7 +47,7 @@ def regions(number: int) -> RegionSet:
         boxes_px=torch.full((count, 4), float(number)),
         scores=torch.ones(count),
         labels=torch.arange(count),
-        width=number,
+        width=1 + number,
         height=count,
     )
 
@@ -63,7 +63,7 @@ def assert_whole(store: FeatureStore, since: int = 0) -> None:
         got, kept = store[str(number)], regions(number)
         assert torch.equal(got.features, kept.features)
         assert torch.equal(got.boxes_px, kept.boxes_px)
-        assert (got.width, got.height) == (number, len(kept))
+        assert (got.width, got.height) == (1 + number, len(kept))
 
 
 def append_until_killed(path: Path, acknowledge: int, steps: int | None = None) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 import torch
 
 from tests.bundles import tiny_detector
-from training import pipeline, ranking, results
+from training import checkpoint, pipeline, ranking, results
 from training.__main__ import evaluate as evaluate_command
 from training.__main__ import predict as predict_command
 from training.config import Recipe
+from training.data import clean
 from training.evaluate import evaluate, spread
 from training.items import padded
 from training.loop import TrainedForward
@@ -192,6 +194,47 @@ def test_grounding_consistency_refuses_a_model_that_was_trained_on_its_pictures(
 
     with pytest.raises(DataError, match=r"2 of its 2 pictures are in the train split of task 'vqa-v2'"):
         results.grounding(recipe, model, pictures=2, on_total=quiet, on_progress=quiet)
+
+
+@pytest.fixture
+def state(recipe: Recipe) -> Iterator[Path]:
+    """Lend the checkpoint's state for one test."""
+    path = recipe.run.out / checkpoint.FOLDER / checkpoint.STATE
+    kept = path.read_bytes()
+    yield path
+    path.write_bytes(kept)
+
+
+@pytest.fixture
+def leaky(recipe: Recipe, state: Path) -> Iterator[Recipe]:
+    """Clean the data sets after a model was trained on them."""
+    clean.write(recipe.run.data)
+    yield recipe
+    (recipe.run.data / clean.MANIFEST).unlink()
+
+
+def test_cleaning_after_training_makes_no_clean_model(leaky: Recipe, model) -> None:
+    found = results.grounding_or_why_not(leaky, model, pictures=200, on_total=quiet, on_progress=quiet)
+    assert found["consistency"] is None
+    assert "are in the train split of task 'vqa-v2'" in found["reason"]
+
+
+def test_a_model_that_was_trained_under_another_manifest_has_no_grounding_consistency(
+    leaky: Recipe, model, state: Path
+) -> None:
+    state.write_text(json.dumps({**json.loads(state.read_text()), "read_through": "of-old"}))
+    found = results.grounding_or_why_not(leaky, model, pictures=2, on_total=quiet, on_progress=quiet)
+    assert found["consistency"] is None
+    assert "was trained under clean.json of-old, and now it is" in found["reason"]
+
+
+def test_a_model_of_which_nobody_noted_the_data_has_no_grounding_consistency(recipe: Recipe, model, state) -> None:
+    values = json.loads(state.read_text())
+    del values["read_through"]
+    state.write_text(json.dumps(values))
+    found = results.grounding_or_why_not(recipe, model, pictures=2, on_total=quiet, on_progress=quiet)
+    assert found["consistency"] is None
+    assert "does not say which clean.json it was trained under" in found["reason"]
 
 
 def test_grounding_consistency_says_which_task_a_recipe_lacks(recipe: Recipe, model) -> None:

@@ -3,7 +3,7 @@ import itertools
 import json
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from tests.tiny_runs import TINY_RECIPE, elsewhere, tiny_run, tiny_world
 from training import checkpoint, pipeline, requests
 from training.__main__ import main
 from training.config import Recipe
+from training.data import clean
 from training.data.sets import DataSets
 from training.evaluate import evaluate, spread, table
 from training.features import Regions
@@ -152,6 +153,40 @@ def test_a_run_that_was_begun_before_recipes_spoke_of_cleaning_goes_on(begun: Re
         pipeline.run(changed(chosen, run={"clean": "never"}), blind=False, on_progress=quiet)
     pipeline.run(chosen, blind=False, on_progress=quiet)
     assert json.loads(state.read_text())["round"] == 2
+
+
+@pytest.fixture
+def manifest(begun: Recipe) -> Iterator[Path]:
+    """Clean the world for one test."""
+    clean.write(begun.run.data)
+    yield begun.run.data / clean.MANIFEST
+    (begun.run.data / clean.MANIFEST).unlink()
+
+
+def copied(begun: Recipe, to: Path) -> Recipe:
+    shutil.copytree(begun.run.out / checkpoint.FOLDER, to / checkpoint.FOLDER)
+    return elsewhere(begun, to, rounds=2)
+
+
+def test_a_run_goes_on_only_with_the_clean_split_it_was_begun_with(begun: Recipe, manifest: Path, tmp_path) -> None:
+    chosen = copied(begun, tmp_path)
+    with pytest.raises(
+        ConfigInvalid, match=r"was begun on data sets whose clean\.json is uncleaned, and now it is \w{64};"
+    ):
+        pipeline.run(chosen, blind=False, on_progress=quiet)
+
+
+def test_a_run_that_was_begun_before_checkpoints_spoke_of_data_goes_on_and_still_says_nothing(
+    begun: Recipe, manifest: Path, tmp_path
+) -> None:
+    chosen = copied(begun, tmp_path)
+    state = tmp_path / checkpoint.FOLDER / checkpoint.STATE
+    values = json.loads(state.read_text())
+    assert values.pop("read_through") == "uncleaned"
+    state.write_text(json.dumps(values))
+    pipeline.run(chosen, blind=False, on_progress=quiet)
+    assert json.loads(state.read_text())["round"] == 2
+    assert json.loads(state.read_text())["read_through"] is None
 
 
 def test_a_kill_while_saving_leaves_a_run_that_is_found(begun: Recipe, tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ def build(
     """Build a vocabulary from training questions, the most frequent answer first, equally frequent ones by text.
 
     Args:
-        questions: Each counts once, for the answer most of its annotators gave; of equals, the first by text.
+        questions: Each counts once, for the answer most of its annotators gave, if they gave any; of equals, the first
+            by text.
         minimum_count: Rarer answers are left out.
         canonical: What makes two answers one. GQA compares texts as they stand: give it `str`.
 
@@ -65,8 +66,9 @@ def _majorities(questions: Iterable[AnsweredQuestion], canonical: Callable[[str]
     for question in questions:
         for answer in set(question.answers) - known.keys():
             known[answer] = canonical(answer)
-        if question.answers:
-            yield _majority([known[answer] for answer in question.answers])
+        given = [known[answer] for answer in question.answers if answer.strip()]
+        if given:
+            yield _majority(given)
 
 
 def _majority(answers: Sequence[str]) -> str:

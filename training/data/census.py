@@ -5,8 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from training.data.identity import Identities
-from training.data.readers import READERS, available_splits, read
-from twelve.errors import DataError
+from training.data.readers import READERS, available_splits, none_here, read
 
 LEARNED = ("train", "val")
 """Splits that a model is trained on or chosen by."""
@@ -26,14 +25,14 @@ def take(root: Path) -> dict[str, dict[str, Counter[Shown]]]:
     """Read every data set under a root.
 
     Raises:
-        DataError: A file is not as its format says, or no data set is there.
+        DataError: A file is not as its format says, Visual Genome's list lacks a picture, or no data set is there.
     """
     identities = Identities(root)
     census = {task: dict(_splits(task, root, identities)) for task in READERS}
+    identities.refuse_unlisted()
     found = {task: splits for task, splits in census.items() if splits}
     if not found:
-        expected = "; ".join(reader.expects for reader in READERS.values())
-        raise DataError(f"{root}: no data set is here; expected at least one of {expected}")
+        raise none_here(root)
     return found
 
 
@@ -49,7 +48,12 @@ def learned(splits: Mapping[str, Counter[Shown]]) -> frozenset[str]:
 
 def tested(splits: Mapping[str, Counter[Shown]]) -> frozenset[str]:
     """Give the pictures of a task's tests."""
-    return _pictures(splits[name] for name in splits if name not in (*LEARNED, *ASKED))
+    return _pictures(tests(splits).values())
+
+
+def tests(splits: Mapping[str, Counter[Shown]]) -> dict[str, Counter[Shown]]:
+    """Give a task's tests by their names."""
+    return {name: counts for name, counts in splits.items() if name not in (*LEARNED, *ASKED)}
 
 
 def _splits(task: str, root: Path, identities: Identities) -> Iterator[tuple[str, Counter[Shown]]]:

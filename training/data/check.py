@@ -1,14 +1,15 @@
 """Reads everything under a data root and tells what is wrong with it, as a compiler would."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from training.data.companions import COMPANIONS, Companion
 from training.data.faults import Fault, OnFault
-from training.data.readers import READERS, Reader
+from training.data.files import unreadable
+from training.data.readers import READERS, Reader, expected
 
 _DATA_SUFFIXES = (".json", ".jsonl", ".jsonline", ".json.gz", ".jsonl.gz", ".p", ".pkl")
 """What rows come in; a file of such a name that nothing reads is spoken of."""
@@ -48,13 +49,12 @@ def inspect(root: Path) -> Inspection:
         if counts:
             inspection.counts[task_name] = counts
     for companion in COMPANIONS:
-        for name in companion.files(root):
+        for name in _files(companion, root, report):
             count = _count(partial(companion.read, root, name, report), report)
             inspection.beside[companion.name] = inspection.beside.get(companion.name, 0) + count
-    inspection.unread.extend(_unread(root))
+    inspection.unread.extend(_unread(root, report))
     if not inspection.counts and not inspection.faults:
-        expected = "; ".join(reader.expects for reader in READERS.values())
-        report(Fault(str(root), reason=f"no data set is here; expected at least one of {expected}"))
+        report(Fault(str(root), reason=f"no data set is here; expected at least one of {expected()}"))
     return inspection
 
 
@@ -91,11 +91,19 @@ def _count(read: Callable[[], Iterable[object]], report: OnFault) -> int:
     return count
 
 
-def _unread(root: Path) -> Iterator[Fault]:
+def _files(source: Companion | Reader, root: Path, report: OnFault) -> Sequence[str]:
+    try:
+        return source.files(root)
+    except Fault as fault:
+        report(fault)
+        return ()
+
+
+def _unread(root: Path, report: OnFault) -> Iterator[Fault]:
     sources: Iterable[Companion | Reader] = (*READERS.values(), *COMPANIONS)
-    read = {name for source in sources for name in source.files(root)}
-    for name in _data_files(root):
-        if name not in read:
+    read = {name for source in sources for name in _files(source, root, report)}
+    for name in _data_files(root, report):
+        if name not in read and (root / name).is_file():
             yield Fault(name, reason=f"nothing reads this file; {_expectation(name)}")
 
 
@@ -106,8 +114,11 @@ def _expectation(name: str) -> str:
     return f"expected here: {'; '.join(expected)}" if folder and expected else "no data set keeps files here"
 
 
-def _data_files(root: Path) -> Iterator[str]:
-    for folder, inner, names in os.walk(root):
+def _data_files(root: Path, report: OnFault) -> Iterator[str]:
+    def shut(error: OSError) -> None:
+        report(unreadable(os.path.relpath(error.filename, root), error))
+
+    for folder, inner, names in os.walk(root, onerror=shut):
         inner[:] = sorted(name for name in inner if name not in _PICTURE_FOLDERS and not name.startswith("."))
         for name in sorted(names):
             if name.endswith(_DATA_SUFFIXES):

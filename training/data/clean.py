@@ -4,17 +4,21 @@
 file it was made from, so that what was cleaned is what is read. The official files stay as they are.
 """
 
+import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from rich.table import Table
 
-from training.data.census import LEARNED, Census, Shown, take, tested
+from training.data.census import LEARNED, Census, Shown, take, tested, tests
+from training.data.entries import Entry
+from training.data.faults import Fault
 from training.data.identity import GENOME_IMAGES
 from training.data.readers import READERS
 from twelve import __version__
@@ -22,7 +26,13 @@ from twelve.bundle import sha256_of
 from twelve.errors import DataError
 
 MANIFEST: Final = "clean.json"
-FORMAT: Final = 1
+FORMAT: Final = 2
+DIGEST: Final = "digest"
+"""The manifest's hash over its own content: whoever alters it by hand is told. It is no defence against intent."""
+
+WITHOUT_TEST: Final = frozenset({"vg-qa"})
+"""Data sets that are published without a test."""
+
 _AGAIN = "run `python -m training data clean {root}` again"
 
 _BECAME = {(True, True): "has changed", (True, False): "is gone", (False, True): "is new"}
@@ -107,19 +117,37 @@ class Manifest:
             DataError: It is not there, or not as `write` leaves it.
         """
         path = root / MANIFEST
+        if not is_stated(root):
+            raise DataError(f"{path}: there is none; run `python -m training data clean {root}`")
+        again = _AGAIN.format(root=root)
         try:
-            return _parsed(json.loads(path.read_text(encoding="utf-8")))
+            return _parsed(Entry(json.loads(path.read_text(encoding="utf-8")), MANIFEST, ""))
         except OSError as error:
-            raise DataError(f"{path}: there is none; run `python -m training data clean {root}`") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            again = _AGAIN.format(root=root)
+            raise DataError(f"{path}: cannot be read ({error.strerror}); remove it, and {again}") from error
+        except Fault as fault:
+            raise DataError(f"{path}: is no manifest of format {FORMAT} ({_of_field(fault)}); {again}") from fault
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{path}: is no manifest of format {FORMAT} ({error}); {again}") from error
 
     def save(self, root: Path) -> None:
-        """Write it into a data root; equal manifests give equal bytes, and a kill leaves an old one whole."""
+        """Write it into a data root; equal manifests give equal bytes, and a kill leaves an old one whole.
+
+        Raises:
+            DataError: It cannot be written.
+        """
         fresh = root / f"{MANIFEST}.partial"
-        fresh.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        fresh.replace(root / MANIFEST)
+        values = {**asdict(self), DIGEST: self.digest}
+        try:
+            fresh.write_text(json.dumps(values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            fresh.replace(root / MANIFEST)
+        except OSError as error:
+            raise DataError(f"{root / MANIFEST}: cannot be written: {error.strerror}") from error
+
+    @property
+    def digest(self) -> str:
+        """Hash all of it but who made it: equal digests leave the same out of the same files."""
+        content = {name: value for name, value in asdict(self).items() if name != "made_by"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def verify(self, root: Path) -> None:
         """Check that the files are those that were cleaned.
@@ -144,10 +172,12 @@ def write(root: Path, rule: Rule = PAPER) -> Manifest:
     """Find what to leave out, and write it down; the same files give the same bytes.
 
     Raises:
-        DataError: A file is not as its format says, or no data set is there.
+        DataError: A file is not as its format says, no data set is there, or the test of one holds no row.
     """
     sha256 = stamps(root)
-    found = clean(take(root), rule)
+    census = take(root)
+    _refuse_empty_tests(census, root)
+    found = clean(census, rule)
     tasks = {task: Cleaned(tuple(sorted(READERS[task].files(root))), splits) for task, splits in found.items()}
     manifest = Manifest(rule.name, sha256, tasks)
     manifest.save(root)
@@ -161,6 +191,16 @@ def clean(census: Census, rule: Rule = PAPER) -> dict[str, dict[str, LeftOut]]:
         task: {name: _left_out(splits[name], held_out) for name in splits if name in rule.splits[task]}
         for task, splits in census.items()
     }
+
+
+def is_stated(root: Path) -> bool:
+    """Say whether a data root has a manifest; one that cannot be read must not pass for none."""
+    return os.path.lexists(root / MANIFEST)
+
+
+def unprotected(root: Path) -> tuple[str, ...]:
+    """Give the tasks of which no file is there, so that nobody knows the pictures of their tests."""
+    return tuple(task for task, reader in READERS.items() if task not in WITHOUT_TEST and not reader.files(root))
 
 
 def stamps(root: Path) -> dict[str, str]:
@@ -190,12 +230,42 @@ def _left_out(counts: Counter[Shown], held_out: frozenset[str]) -> LeftOut:
     return LeftOut(counts.total(), sum(touched.values()), tuple(pictures))
 
 
-def _parsed(values: Mapping[str, Any]) -> Manifest:
-    if values["format"] != FORMAT:
-        raise ValueError(f"it says format {values['format']!r}")
-    tasks = {task: Cleaned(tuple(one["files"]), _parsed_splits(one["splits"])) for task, one in values["tasks"].items()}
-    return Manifest(values["rule"], values["sha256"], tasks, values["made_by"])
+def _refuse_empty_tests(census: Census, root: Path) -> None:
+    """Check that each data set that is there has tests with rows: one that was emptied protects nothing."""
+    for task, reader in READERS.items():
+        counts = tests(census.get(task, {}))
+        empty = [name for name, count in counts.items() if not count]
+        is_missed = not counts and bool(reader.files(root)) and task not in WITHOUT_TEST
+        if empty or is_missed:
+            raise DataError(
+                f"task {task!r}: its files are under {root}, but its split {(*empty, 'test')[0]!r} holds no row, so "
+                f"that none of its pictures would be left out; expected in {reader.expects}"
+            )
 
 
-def _parsed_splits(values: Mapping[str, Any]) -> dict[str, LeftOut]:
-    return {name: LeftOut(one["rows"], one["left_out"], tuple(one["pictures"])) for name, one in values.items()}
+def _parsed(entry: Entry) -> Manifest:
+    if entry.integer("format") != FORMAT:
+        raise entry.complaint("format", f"it says {entry.integer('format')}")
+    hashes = entry.entry("sha256")
+    manifest = Manifest(
+        rule=entry.one_of("rule", RULES),
+        sha256={name: hashes.text(name) for name in entry.members("sha256")},
+        tasks={task: _parsed_task(one) for task, one in entry.members("tasks").items()},
+        made_by=entry.text("made_by"),
+    )
+    if entry.text(DIGEST) != manifest.digest:
+        raise entry.complaint(DIGEST, "it is not that of the content: the file was altered after it was written")
+    return manifest
+
+
+def _parsed_task(entry: Entry) -> Cleaned:
+    splits = {name: _parsed_split(one) for name, one in entry.members("splits").items()}
+    return Cleaned(tuple(entry.texts("files")), splits)
+
+
+def _parsed_split(entry: Entry) -> LeftOut:
+    return LeftOut(entry.natural("rows"), entry.natural("left_out"), tuple(entry.texts("pictures")))
+
+
+def _of_field(fault: Fault) -> str:
+    return ": ".join(part for part in (fault.field, fault.reason) if part)

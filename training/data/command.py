@@ -1,6 +1,7 @@
 """`python -m training data …`: what can be done with a folder of official files."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from training.data import census, clean, overlap, stats
 from training.data.check import Inspection, inspect
-from training.data.readers import READERS
+from training.data.readers import READERS, none_here
 from training.data.sets import DataSets
 from twelve.errors import DataError
 
@@ -20,7 +21,20 @@ WIDTH = 140
 """Characters of a table where the output is no terminal: none of ours is wider."""
 
 DataRoot = Annotated[Path, typer.Argument(help="The data root.")]
-AsJson = Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file as well.")]
+
+
+def _writable(to: Path | None) -> Path | None:
+    """Refuse a place where no file can be written before the work, not after it."""
+    if to is not None and to.is_dir():
+        raise typer.BadParameter(f"{to} is a folder; name a file in it")
+    if to is not None and not (to.parent.is_dir() and os.access(to.parent, os.W_OK)):
+        raise typer.BadParameter(f"{to.parent} is no folder that can be written to")
+    return to
+
+
+AsJson = Annotated[
+    Path | None, typer.Option("--json", callback=_writable, help="Write the numbers to this file as well.")
+]
 
 
 @app.command()
@@ -46,6 +60,8 @@ def show_stats(
     """Count rows, pictures, answers, lengths of texts and boxes of every data set."""
     sets = DataSets.cleaned(directory) if cleaned else DataSets(directory)
     gathered = stats.gather(sets, task or READERS)
+    if not gathered:
+        raise none_here(directory, task or READERS)
     console = _console()
     console.print(stats.table(gathered))
     for plot in stats.plots(gathered) if bars else ():
@@ -71,6 +87,8 @@ def write_manifest(
     """Write clean.json: which rows training leaves out, so that it sees no test picture of any task."""
     manifest = clean.write(directory, _rule(rule))
     _console().print(clean.table(manifest))
+    for task in clean.unprotected(directory):
+        typer.echo(f"task {task!r}: no file of it is here, so nothing keeps the pictures of its test out of training")
     typer.echo(f"{directory / clean.MANIFEST}: training reads through it from now on")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.data.faults import Fault, OnFault
-from training.data.streams import open_text
+from training.data.streams import no_row, open_text
 
 NOT_VISUAL = "0"
 """The chain of phrases that name nothing to be seen."""
@@ -55,11 +55,9 @@ def linked_captions(root: Path, on_fault: OnFault) -> Iterator[LinkedCaption]:
 def captions_of(root: Path, name: str, on_fault: OnFault) -> Iterator[LinkedCaption]:
     """Yield the captions of one picture's file."""
     with open_text(root, name) as file:
-        try:
-            lines = file.read().splitlines()
-        except UnicodeDecodeError as error:
-            on_fault(Fault(name, reason=f"cannot be read as UTF-8 text: {error}"))
-            return
+        lines = file.read().splitlines()
+    if not lines:
+        raise no_row(name)
     for number, line in enumerate(lines, start=1):
         try:
             yield parse(line, image_id=Path(name).stem)

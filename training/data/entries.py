@@ -58,6 +58,10 @@ class Entry:
             raise self.fault(field, expected="a text that is not empty")
         return text
 
+    def perhaps_empty_text(self, field: str) -> str:
+        """Take a text that must be there, but may say nothing."""
+        return self._text(field, "a text")
+
     def text_or_empty(self, field: str) -> str:
         """Take a text that may be empty, null or absent."""
         return self._text(field, "a text") if self.has(field) else ""

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from training.data.entries import Entry, Once
 from training.data.faults import Fault, OnFault, each, refuse
+from training.data.files import is_file, is_there
 from training.data.pictures import GenomePictures
-from training.data.streams import stream
+from training.data.streams import no_row, stream
 from twelve.tasks.records import AnsweredQuestion
 
 _SUBSETS = {
@@ -31,7 +32,7 @@ _KEPT_BACK = frozenset({"test-std", "challenge", "submission"})
 """Splits whose answers and types the challenge keeps to itself."""
 
 _KINDS = ("balanced", "all")
-_IMAGE_ID = re.compile(r"n?\d+")
+_IMAGE_ID = re.compile(r"n?\d+", re.ASCII)
 
 
 class GqaReader:
@@ -41,7 +42,7 @@ class GqaReader:
 
     def files(self, root: Path) -> tuple[str, ...]:
         """Give the questions that are read."""
-        return tuple(name for split in _SUBSETS for name in _files(root, split))
+        return tuple(name for split in _SUBSETS for name in _files(root, split) if is_file(root, name))
 
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that have a file or a directory."""
@@ -56,14 +57,17 @@ class GqaReader:
 
 
 def _files(root: Path, split: str) -> list[str]:
-    """Give the files of a split, relative to the root: the balanced questions if they are there, else all."""
+    """Give the files of a split, relative to the root: the balanced questions if they are there, else all.
+
+    A folder without files is given itself, for reading to complain of.
+    """
     for kind in _KINDS:
         stem = f"gqa/{_SUBSETS[split]}_{kind}_questions"
-        if (root / f"{stem}.json").is_file():
+        if is_there(root, f"{stem}.json"):
             return [f"{stem}.json"]
-        found = sorted((root / stem).glob("*.json"), key=lambda path: (len(path.name), path.name))
-        if found:
-            return [f"{stem}/{path.name}" for path in found]
+        if is_there(root, stem):
+            found = sorted((root / stem).glob("*.json"), key=lambda path: (len(path.name), path.name))
+            return [f"{stem}/{path.name}" for path in found] or [stem]
     return []
 
 
@@ -77,10 +81,14 @@ def by_id(root: Path, name: str) -> Iterator[Entry]:
     Raises:
         Fault: The file is no dict of such entries.
     """
+    is_empty = True
     for element in stream(root, name):
         if element.position is not None or not element.key:
             raise Fault(name, row=element.key, reason="expected an object of entries by their ids, got a list")
         yield Entry(element.value, name, element.key)
+        is_empty = False
+    if is_empty:
+        raise no_row(name)
 
 
 def _answered(pictures: GenomePictures, once: Once, entry: Entry) -> AnsweredQuestion:
@@ -142,7 +150,7 @@ def question_choices(root: Path, split: str) -> Iterator[tuple[str, QuestionChoi
         Fault: A row is not as the format says.
     """
     name = _choices_file(split)
-    return choices(root, name, refuse) if (root / name).is_file() else iter(())
+    return choices(root, name, refuse) if is_there(root, name) else iter(())
 
 
 def fact_files(root: Path) -> tuple[str, ...]:
@@ -152,7 +160,7 @@ def fact_files(root: Path) -> tuple[str, ...]:
 
 def choice_files(root: Path) -> tuple[str, ...]:
     """Give the files of choices that are there."""
-    return tuple(name for name in map(_choices_file, _SUBSETS) if (root / name).is_file())
+    return tuple(name for name in map(_choices_file, _SUBSETS) if is_there(root, name))
 
 
 def facts(root: Path, name: str, on_fault: OnFault) -> Iterator[tuple[str, QuestionFacts]]:

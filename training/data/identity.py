@@ -36,6 +36,7 @@ class Identities:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._known: dict[str, str] = {}
+        self._unlisted: set[str] = set()
 
     def of(self, image: str) -> str:
         """Give the identity of the picture at a path relative to the data root.
@@ -51,19 +52,35 @@ class Identities:
         """Give the identities of the pictures that a record of any kind shows."""
         return tuple(self.of(image) for image in pictures_of(record))
 
+    def refuse_unlisted(self) -> None:
+        """Check that Visual Genome's list holds every picture of it that was told so far.
+
+        Raises:
+            DataError: It lacks some; names one.
+        """
+        if self._unlisted:
+            raise DataError(
+                f"{GENOME_IMAGES}: {len(self._unlisted):,} pictures of Visual Genome that rows show are not in it, "
+                f"such as {min(self._unlisted)}, so that they cannot be told from COCO's; put the whole list there"
+            )
+
     def _identify(self, image: str) -> str:
         found = _PATH.fullmatch(image)
         if found is None or found.lastgroup is None:
             raise DataError(f"{image}: expected a picture of COCO, Visual Genome, GQA, Flickr30k or NLVR2 by its path")
         name = found[found.lastgroup]
-        if found.lastgroup == _GENOME and name in self._coco_numbers:
-            return f"coco:{self._coco_numbers[name]}"
-        return f"{found.lastgroup}:{name}"
+        return self._of_genome(name) if found.lastgroup == _GENOME else f"{found.lastgroup}:{name}"
+
+    def _of_genome(self, name: str) -> str:
+        if name not in self._coco_numbers:
+            self._unlisted.add(name)
+        number = self._coco_numbers.get(name)
+        return f"{_GENOME}:{name}" if number is None else f"coco:{number}"
 
     @cached_property
-    def _coco_numbers(self) -> Mapping[str, int]:
-        """Give the COCO number of each Visual Genome picture that has one."""
-        return dict(each(_shared, entries(self._root, GENOME_IMAGES), refuse))
+    def _coco_numbers(self) -> Mapping[str, int | None]:
+        """Give the COCO number of each Visual Genome picture, None for one that is not COCO's."""
+        return dict(each(_listed, entries(self._root, GENOME_IMAGES), refuse))
 
 
 def pictures_of(record: object) -> Sequence[str]:
@@ -72,5 +89,5 @@ def pictures_of(record: object) -> Sequence[str]:
     return images
 
 
-def _shared(image: Entry) -> tuple[str, int] | None:
-    return (str(image.natural("image_id")), image.natural("coco_id")) if image.has("coco_id") else None
+def _listed(image: Entry) -> tuple[str, int | None]:
+    return str(image.natural("image_id")), image.natural("coco_id") if image.has("coco_id") else None

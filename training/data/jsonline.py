@@ -10,6 +10,7 @@ from pathlib import Path
 
 from training.data.entries import Entry, Once
 from training.data.faults import OnFault, each
+from training.data.files import is_file, is_there
 from training.data.pictures import Identify, coco_identity, flickr30k_identity
 from training.data.streams import json_lines
 from twelve.tasks.records import CaptionedImage
@@ -36,11 +37,11 @@ class JsonlineReader:
 
     def files(self, root: Path) -> tuple[str, ...]:
         """Give the files that are there."""
-        return tuple(name for name in map(self._file, _STEMS) if (root / name).is_file())
+        return tuple(name for name in map(self._file, _STEMS) if is_file(root, name))
 
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that have a file."""
-        return tuple(split for split in _STEMS if (root / self._file(split)).is_file())
+        return tuple(split for split in _STEMS if is_there(root, self._file(split)))
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[CaptionedImage]:
         """Yield the split's pictures in the file's order."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from training.data.entries import Entry, Once
 from training.data.faults import OnFault, each
+from training.data.files import is_file, is_there
 from training.data.pictures import Identify, coco_identity, flickr30k_identity
 from training.data.streams import entries
 from twelve.tasks.records import CaptionedImage
@@ -32,27 +33,25 @@ class KarpathyReader:
 
     def files(self, root: Path) -> tuple[str, ...]:
         """Give the file, if it is there."""
-        return (self.expects,) if (root / self.expects).is_file() else ()
+        return (self.expects,) if is_file(root, self.expects) else ()
 
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that at least one picture is in."""
-        if not (root / self.expects).is_file():
+        if not is_there(root, self.expects):
             return ()
         named = set(each(_split, entries(root, self.expects, "images"), on_fault))
         return tuple(dict.fromkeys(split for split in _SPLITS.values() if split in named))
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[CaptionedImage]:
-        """Yield the split's pictures in the file's order."""
+        """Yield the split's pictures in the file's order; one in two splits is a fault, whichever is read."""
         once = Once()
 
         def record(image: Entry) -> CaptionedImage | None:
-            return self._record(image, once) if _split(image) == split else None
+            identity = self.identify(image)
+            once.check(image, "filename", identity.id)
+            return CaptionedImage(*identity, _captions(image)) if _split(image) == split else None
 
         return each(record, entries(root, self.expects, "images"), on_fault)
-
-    def _record(self, image: Entry, once: Once) -> CaptionedImage:
-        identity = self.identify(image)
-        return CaptionedImage(once.check(image, "filename", identity.id), identity.image, _captions(image))
 
 
 def _split(image: Entry) -> str:

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from training.data.entries import Entry, Once
-from training.data.faults import OnFault, each, refuse
+from training.data.faults import OnFault, each
+from training.data.files import is_file, is_there
 from training.data.streams import json_lines
 from twelve.tasks.records import ComparedImages
 
 _STEMS = {"train": "train", "val": "dev", "test": "test1", "novel": "novel"}
-_IDENTIFIER = re.compile(r"(?P<pair>(?P<group>\w+)-\d+-\d+)-\d+")
+_IDENTIFIER = re.compile(r"(?P<pair>(?P<group>\w+)-\d+-\d+)-\d+", re.ASCII)
 _LABELS = {"True": True, "False": False}
 
 
@@ -25,11 +26,11 @@ class Nlvr2Reader:
 
     def files(self, root: Path) -> tuple[str, ...]:
         """Give the files that are there."""
-        return tuple(_file(split) for split in self.splits(root, refuse))
+        return tuple(name for name in map(_file, _STEMS) if is_file(root, name))
 
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that have a file."""
-        return tuple(split for split in _STEMS if (root / _file(split)).is_file())
+        return tuple(split for split in _STEMS if is_there(root, _file(split)))
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[ComparedImages]:
         """Yield the statements in the file's order."""

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from training.data.entries import Entry
+from training.data.files import unreadable
 
-_COCO_NAME = re.compile(r"COCO_(train2014|val2014|test2015)_\d{12}\.jpg")
-_VISUAL7W_NAME = re.compile(r"v7w_\d+\.jpg")
-_FLICKR30K_NAME = re.compile(r"(\d+)(?:\.jpg)?")
+_COCO_NAME = re.compile(r"COCO_(train2014|val2014|test2015)_\d{12}\.jpg", re.ASCII)
+_VISUAL7W_NAME = re.compile(r"v7w_(\d+)\.jpg", re.ASCII)
+_FLICKR30K_NAME = re.compile(r"(\d+)(?:\.jpg)?", re.ASCII)
 
 _GENOME_FOLDERS = ("images/vg/VG_100K", "images/vg/VG_100K_2", "images/gqa")
 """Visual Genome comes in two archives; GQA's own one holds the pictures "n…" besides."""
@@ -62,16 +63,19 @@ def flickr30k_identity(entry: Entry, *, name_field: str) -> Identity:
     return Identity(image_id, flickr30k_image(image_id))
 
 
-def visual7w_image(entry: Entry, field: str) -> str:
-    """Give the path of the Visual7W picture that a field names."""
-    return f"images/visual7w/{entry.matching(field, _VISUAL7W_NAME, expected='v7w_{image id}.jpg')[0]}"
+def visual7w_identity(entry: Entry, *, name_field: str, number_field: str) -> Identity:
+    """Take a Visual7W picture that one field names and another one, if it is there, numbers."""
+    name = entry.matching(name_field, _VISUAL7W_NAME, expected="v7w_{image id}.jpg")
+    if entry.has(number_field) and entry.natural(number_field) != int(name[1]):
+        raise entry.complaint(number_field, f"got {entry.natural(number_field)}, but {name_field} is {name[0]}")
+    return Identity(name[1], f"images/visual7w/{name[0]}")
 
 
 class GenomePictures:
     """Finds the folder of each Visual Genome picture; the folders are listed once."""
 
     def __init__(self, root: Path) -> None:
-        self._folders = [(folder, _names(root / folder)) for folder in _GENOME_FOLDERS]
+        self._folders = [(folder, _names(root, folder)) for folder in _GENOME_FOLDERS]
 
     def path(self, image_id: str) -> str:
         """Give the path of a picture; in VG_100K where no folder has it."""
@@ -80,5 +84,10 @@ class GenomePictures:
         return f"{folder}/{name}"
 
 
-def _names(folder: Path) -> frozenset[str]:
-    return frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
+def _names(root: Path, folder: str) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(root / folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+    except OSError as error:
+        raise unreadable(folder, error) from error

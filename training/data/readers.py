@@ -1,6 +1,6 @@
 """Which reader reads which task's files: the one table from a task's name to its data."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -93,6 +93,16 @@ def available_splits(task_name: str, root: Path) -> tuple[str, ...]:
         DataError: There is no such task, or a row does not tell its split.
     """
     return _reader(task_name).splits(root, refuse)
+
+
+def none_here(root: Path, tasks: Iterable[str] = READERS) -> DataError:
+    """Make the error of a root that has none of the data sets."""
+    return DataError(f"{root}: no data set is here; expected at least one of {expected(tasks)}")
+
+
+def expected(tasks: Iterable[str] = READERS) -> str:
+    """Name the files that the tasks are read from."""
+    return "; ".join(_reader(task).expects for task in tasks)
 
 
 def _reader(task_name: str) -> Reader:

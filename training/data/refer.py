@@ -11,9 +11,10 @@ from typing import NamedTuple
 
 from training.data.entries import Entry, Once
 from training.data.faults import Fault, OnFault, each, ignore
+from training.data.files import is_file, is_there
 from training.data.pickles import load_plain
 from training.data.pictures import named_coco_image
-from training.data.streams import Element, stream
+from training.data.streams import Element, no_row, stream
 from twelve.tasks.records import BoxXYXY, ReferredBox
 
 _OFFICIAL_SPLITS = ("train", "val", "test", "testA", "testB", "novel")
@@ -65,7 +66,7 @@ class ReferReader:
     def files(self, root: Path) -> tuple[str, ...]:
         """Give the files that are there; of several refs files, the one that is read."""
         names = (self._refs_file(root), f"{self.folder}/instances.json")
-        return tuple(name for name in names if name is not None and (root / name).is_file())
+        return tuple(name for name in names if name is not None and is_file(root, name))
 
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that at least one ref is in; "test" also stands for testA and testB."""
@@ -89,13 +90,15 @@ class ReferReader:
 
     def _refs_file(self, root: Path) -> str | None:
         names = (f"{self.folder}/refs({splitter}).p" for splitter in self.splitters)
-        return next((name for name in names if (root / name).is_file()), None)
+        return next((name for name in names if is_there(root, name)), None)
 
     def _refs(self, root: Path) -> list[Entry]:
         name = self._refs_file(root) or f"{self.folder}/refs({self.splitters[0]}).p"
         refs = load_plain(root, name)
         if not isinstance(refs, list):
             raise Fault(name, reason=f"expected a list of refs, got {type(refs).__name__}")
+        if not refs:
+            raise no_row(name)
         return [Entry(ref, name, f"[{index}]") for index, ref in enumerate(refs)]
 
     def _instances(self, root: Path, wanted: Collection[int], on_fault: OnFault) -> _Instances:

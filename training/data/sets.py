@@ -6,9 +6,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from training.data.clean import MANIFEST, Manifest
+from training.data.clean import Manifest, is_stated
 from training.data.identity import Identities
 from training.data.readers import Record, available_splits, read
+
+UNCLEANED: Final = "uncleaned"
+"""What is said in place of a manifest's digest where data sets are read whole."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,14 @@ class DataSets:
         """Open the data sets without what the manifest leaves out, or whole where there is no manifest.
 
         Raises:
-            DataError: A file has changed since the manifest was written.
+            DataError: The manifest is not as it was written, or a file has changed since.
         """
-        return cls.cleaned(root) if (root / MANIFEST).is_file() else cls(root)
+        return cls.cleaned(root) if is_stated(root) else cls(root)
+
+    @property
+    def read_through(self) -> str:
+        """Give the manifest's digest, or say that there is none."""
+        return self.manifest.digest if self.manifest else UNCLEANED
 
     def splits(self, task: str) -> tuple[str, ...]:
         """Give the splits of a task whose files are there; none if there is no file."""

@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from training.data.entries import Entry, Once
-from training.data.faults import OnFault, each, refuse
+from training.data.faults import OnFault, each
+from training.data.files import is_file, is_there
 from training.data.pictures import flickr30k_id, flickr30k_image
 from training.data.streams import json_lines
 from twelve.tasks.records import EntailedStatement
@@ -28,11 +29,11 @@ class SnliVeReader:
 
     def files(self, root: Path) -> tuple[str, ...]:
         """Give the files that are there."""
-        return tuple(_file(split) for split in self.splits(root, refuse))
+        return tuple(name for name in map(_file, _STEMS) if is_file(root, name))
 
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that have a file."""
-        return tuple(split for split in _STEMS if (root / _file(split)).is_file())
+        return tuple(split for split in _STEMS if is_there(root, _file(split)))
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[EntailedStatement]:
         """Yield the statements in the file's order."""

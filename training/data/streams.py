@@ -6,13 +6,17 @@ would take gigabytes.
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from training.data.entries import Entry
+from training.data.entries import Entry, describe
 from training.data.faults import Fault, OnFault
+from training.data.files import only_file, unreadable
 
 CHUNK = 1 << 18
 """Characters read at a time."""
@@ -28,7 +32,17 @@ _NUMBER_TAIL = 2
 
 _WHITESPACE = " \t\n\r"
 _DECODER = json.JSONDecoder()
-_UNREADABLE = (OSError, EOFError, UnicodeDecodeError, zlib.error)
+
+_ENCODING = "utf-8-sig"
+
+_HEAD = 4
+"""Bytes that tell a file's encoding."""
+
+_GZIP_MARK = b"\x1f\x8b"
+
+_ESCAPED_FROM = 0xDC00
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
+"""What Python's "surrogateescape" makes of a byte that cannot be decoded; UTF-8 itself never gives these."""
 
 
 class Element(NamedTuple):
@@ -45,18 +59,28 @@ class Element(NamedTuple):
     value: object
 
 
-def open_text(root: Path, name: str) -> TextIO:
+@contextmanager
+def open_text(root: Path, name: str) -> Iterator[TextIO]:
     """Open a UTF-8 file under the root, unpacking it where its name ends in .gz.
 
     Raises:
-        Fault: There is no such file.
+        Fault: There is no such file; or, on leaving too, it cannot be read, unpacked or decoded.
     """
-    path = root / name
-    if not path.is_file():
-        raise Fault(name, reason="the file is missing")
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig")
-    return path.open(encoding="utf-8-sig")
+    try:
+        with _binary(root, name) as content:
+            _check_encoding(content.peek(_HEAD)[:_HEAD], name)
+            yield TextIOWrapper(content, encoding=_ENCODING)
+    except UnicodeDecodeError as error:
+        raise _undecodable(root, name) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Fault(name, reason=f"cannot be unpacked, the archive is damaged: {error}") from error
+    except OSError as error:
+        raise unreadable(name, error) from error
+
+
+def no_row(name: str) -> Fault:
+    """Make the fault of a file that is there and says nothing."""
+    return Fault(name, reason="expected at least one row, got none")
 
 
 def stream(root: Path, name: str) -> Iterator[Element]:
@@ -67,35 +91,72 @@ def stream(root: Path, name: str) -> Iterator[Element]:
     """
     with open_text(root, name) as file:
         window = _Window(file, name)
-        try:
-            yield from _list(window, "") if window.next_is("[") else _object(window)
-            window.end()
-        except _UNREADABLE as error:
-            raise Fault(name, row=str(window.line), reason=f"cannot be read as UTF-8 text: {error}") from error
+        yield from _list(window, "") if window.next_is("[") else _object(window)
+        window.end()
 
 
 def entries(root: Path, name: str, key: str = "") -> Iterator[Entry]:
-    """Yield the entries of the file's list, or of the list under a key of its object."""
-    found = False
+    """Yield the entries of the file's list, or of the list under a key of its object.
+
+    Raises:
+        Fault: The file cannot be read, or holds no such list, or an empty one.
+    """
+    found, is_empty = False, True
     for element in stream(root, name):
         if element.key == key:
             found = True
             if element.position is not None:
+                is_empty = False
                 yield Entry(element.value, name, f"{key}[{element.position}]")
     if key and not found:
         raise Fault(name, field=key, reason="expected a list, got nothing: the field is missing")
+    if is_empty:
+        raise Fault(name, field=key, reason=no_row(name).reason)
 
 
 def json_lines(root: Path, name: str, on_fault: OnFault) -> Iterator[Entry]:
-    """Yield the entries of a file with one JSON object a line; empty lines are passed over."""
+    """Yield the entries of a file with one JSON object a line; empty lines are passed over.
+
+    Raises:
+        Fault: The file cannot be read, or has no line that is not empty.
+    """
+    is_empty = True
     with open_text(root, name) as file:
-        number = 0
-        try:
-            for number, line in enumerate(_lines(file, name), start=1):
-                if line.strip():
-                    yield from _parsed(line, name, number, on_fault)
-        except _UNREADABLE as error:
-            raise Fault(name, row=str(number + 1), reason=f"cannot be read as UTF-8 text: {error}") from error
+        for number, line in enumerate(_lines(file, name), start=1):
+            if line.strip():
+                is_empty = False
+                yield from _parsed(line, name, number, on_fault)
+    if is_empty:
+        raise no_row(name)
+
+
+def _binary(root: Path, name: str) -> BufferedReader | gzip.GzipFile:
+    path = only_file(root, name)
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
+
+
+def _check_encoding(head: bytes, name: str) -> None:
+    """Refuse what is no UTF-8 by its first bytes; text in UTF-16 without a mark would pass for UTF-8 full of zeros."""
+    if head.startswith(_GZIP_MARK):
+        raise Fault(name, reason="expected UTF-8 text, got a gzip archive, whose name would have to end in .gz")
+    encoding = json.detect_encoding(head).upper()
+    if not encoding.startswith("UTF-8") and any(head):
+        raise Fault(name, reason=f"expected UTF-8 text, got {encoding[: len('UTF-16')]}")
+
+
+def _undecodable(root: Path, name: str) -> Fault:
+    """Look for the line of the first byte that is not UTF-8; where decoding stopped says only which part was read."""
+    line = 1
+    with _binary(root, name) as content:
+        text = TextIOWrapper(content, encoding=_ENCODING, errors="surrogateescape")
+        while part := text.read(CHUNK):
+            wrong = _ESCAPED_BYTE.search(part)
+            if wrong:
+                line += part.count("\n", 0, wrong.start())
+                byte = ord(wrong[0]) - _ESCAPED_FROM
+                return Fault(name, row=str(line), reason=f"cannot be read as UTF-8 text: got the byte 0x{byte:02x}")
+            line += part.count("\n")
+    return Fault(name, reason="cannot be read as UTF-8 text")
 
 
 def _lines(file: TextIO, name: str) -> Iterator[str]:
@@ -110,11 +171,21 @@ def _lines(file: TextIO, name: str) -> Iterator[str]:
 
 def _parsed(line: str, name: str, number: int, on_fault: OnFault) -> Iterator[Entry]:
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=_distinct)
     except (RecursionError, ValueError) as error:
         on_fault(Fault(name, row=str(number), reason=f"expected one JSON object a line, got: {error}"))
         return
     yield Entry(value, name, str(number))
+
+
+def _distinct(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Make an object, which must not say one thing twice."""
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in made if names.count(name) > 1)
+        raise ValueError(f"the name {describe(twice)} twice in one object")
+    return made
 
 
 def _list(window: "_Window", key: str) -> Iterator[Element]:

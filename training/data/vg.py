@@ -10,6 +10,7 @@ from pathlib import Path
 
 from training.data.entries import Entry, Once, describe
 from training.data.faults import Fault, OnFault, each, ignore
+from training.data.files import is_file, is_there
 from training.data.pictures import GenomePictures
 from training.data.streams import Element, entries, stream
 from twelve.tasks.kinds.normalise import normalise_answer
@@ -37,27 +38,38 @@ class VgQaReader:
 
     def files(self, root: Path) -> tuple[str, ...]:
         """Give the files that are there."""
-        return tuple(name for name in (_FILE, _SPLITS_FILE) if (root / name).is_file())
+        return tuple(name for name in (_FILE, _SPLITS_FILE) if is_file(root, name))
 
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that splits.json names, or train and val."""
-        if not (root / _FILE).is_file():
+        if not is_there(root, _FILE):
             return ()
-        if not (root / _SPLITS_FILE).is_file():
+        if not is_there(root, _SPLITS_FILE):
             return ("train", "val")
         named = set(_split_of_pictures(root).values())
         return tuple(split for split in _SPLITS if split in named)
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[AnsweredQuestion]:
         """Yield the questions in the file's order, one picture's in memory at a time."""
-        belongs = _by_picture(root, split) if (root / _SPLITS_FILE).is_file() else _by_question(root, split)
+        belongs = _by_picture(root, split) if is_there(root, _SPLITS_FILE) else _by_question(root, split)
         record = partial(_record, belongs, GenomePictures(root), Once())
         return each(record, _questions(root, on_fault), on_fault)
 
 
 def _questions(root: Path, on_fault: OnFault) -> Iterator[Entry]:
-    for questions in each(lambda picture: picture.entries("qas"), entries(root, _FILE), on_fault):
-        yield from questions
+    def asked(picture: Entry) -> list[tuple[Entry, Entry]]:
+        return [(picture, question) for question in picture.entries("qas")]
+
+    for questions in each(asked, entries(root, _FILE), on_fault):
+        yield from each(_of_its_picture, questions, on_fault)
+
+
+def _of_its_picture(asked: tuple[Entry, Entry]) -> Entry:
+    picture, question = asked
+    if picture.has("id") and picture.natural("id") != question.natural("image_id"):
+        reason = f"got {question.natural('image_id')}, but it stands under picture {picture.natural('id')}"
+        raise question.complaint("image_id", reason)
+    return question
 
 
 def _record(belongs: Belongs, pictures: GenomePictures, once: Once, question: Entry) -> AnsweredQuestion | None:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from training.data.entries import Entry, Once
 from training.data.faults import OnFault, each
-from training.data.pictures import visual7w_image
+from training.data.files import is_file, is_there
+from training.data.pictures import Identity, visual7w_identity
 from training.data.streams import entries
 from twelve.tasks.records import BoxXYXY, PointedBox
 
@@ -22,7 +23,7 @@ _SPLITS = ("train", "val", "test", "novel")
 
 
 class _Question(NamedTuple):
-    image: str
+    image: Identity
     entry: Entry
 
 
@@ -33,11 +34,11 @@ class Visual7wReader:
 
     def files(self, root: Path) -> tuple[str, ...]:
         """Give the file, if it is there."""
-        return (_FILE,) if (root / _FILE).is_file() else ()
+        return (_FILE,) if is_file(root, _FILE) else ()
 
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits that at least one picture is in."""
-        if not (root / _FILE).is_file():
+        if not is_there(root, _FILE):
             return ()
         named = set(each(_split, entries(root, _FILE, "images"), on_fault))
         return tuple(split for split in _SPLITS if split in named)
@@ -53,11 +54,14 @@ def _split(image: Entry) -> str:
 
 
 def _questions(root: Path, split: str, on_fault: OnFault) -> Iterator[_Question]:
+    split_of: dict[str, str] = {}
+
     def listed(image: Entry) -> list[_Question] | None:
-        if _split(image) != split:
-            return None
-        path = visual7w_image(image, "filename")
-        return [_Question(path, entry) for entry in image.entries("qa_pairs")]
+        own = _split(image)
+        identity = visual7w_identity(image, name_field="filename", number_field="image_id")
+        if split_of.setdefault(identity.id, own) != own:
+            raise image.complaint("split", f"picture {identity.id} is in {split_of[identity.id]} already")
+        return [_Question(identity, entry) for entry in image.entries("qa_pairs")] if own == split else None
 
     for questions in each(listed, entries(root, _FILE, "images"), on_fault):
         yield from questions
@@ -75,7 +79,9 @@ def _box(once: Once, entry: Entry) -> tuple[int, BoxXYXY]:
 
 
 def _record(boxes: Mapping[int, BoxXYXY], once: Once, question: _Question) -> PointedBox:
-    entry = question.entry
+    image, entry = question
+    if entry.has("image_id") and entry.natural("image_id") != int(image.id):
+        raise entry.complaint("image_id", f"got {entry.natural('image_id')}, but the picture is {image.id}")
     right, wrong = entry.natural("answer"), entry.integers("multiple_choices")
     candidates = sorted({right, *wrong})
     if len(wrong) != WRONG_CHOICES or len(candidates) != WRONG_CHOICES + 1:
@@ -86,7 +92,7 @@ def _record(boxes: Mapping[int, BoxXYXY], once: Once, question: _Question) -> Po
             raise entry.complaint(field, f"there is no readable box {box_id}")
     return PointedBox(
         id=str(once.check(entry, "qa_id", entry.natural("qa_id"))),
-        image=question.image,
+        image=image.image,
         question=entry.text("question"),
         boxes_px=tuple(boxes[box_id] for box_id in candidates),
         answer=candidates.index(right),

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from training.data.entries import Entry, Once, describe
 from training.data.faults import Fault, OnFault, each, ignore
+from training.data.files import is_file, is_there
 from training.data.pictures import coco_image
 from training.data.streams import entries, stream
 from twelve.tasks.records import AnsweredQuestion
@@ -50,11 +51,11 @@ class VqaReader:
     def files(self, root: Path) -> tuple[str, ...]:
         """Give the files that are there."""
         names = (name(split) for split in _SUBSETS for name in (_questions_file, _annotations_file))
-        return tuple(name for name in names if (root / name).is_file())
+        return tuple(name for name in names if is_file(root, name))
 
     def splits(self, root: Path, on_fault: OnFault) -> tuple[str, ...]:
         """Give the splits whose questions are there."""
-        return tuple(split for split in _SUBSETS if (root / _questions_file(split)).is_file())
+        return tuple(split for split in _SUBSETS if is_there(root, _questions_file(split)))
 
     def read(self, root: Path, split: str, on_fault: OnFault) -> Iterator[AnsweredQuestion]:
         """Yield the questions in their file's order, each with its ten answers if the split has them.
@@ -88,7 +89,7 @@ def _annotations_file(split: str) -> str:
 
 def _annotations(root: Path, split: str, on_fault: OnFault) -> dict[int, _Annotation]:
     name = _annotations_file(split)
-    if not _SUBSETS[split].is_labelled and not (root / name).is_file():
+    if not _SUBSETS[split].is_labelled and not is_there(root, name):
         return {}
     found: dict[int, _Annotation] = {}
     for question_id, annotation in each(_annotation, entries(root, name, "annotations"), on_fault):
@@ -100,7 +101,7 @@ def _annotations(root: Path, split: str, on_fault: OnFault) -> dict[int, _Annota
 
 
 def _annotation(entry: Entry) -> tuple[int, _Annotation]:
-    answers = tuple(sys.intern(answer.text("answer")) for answer in entry.entries("answers"))
+    answers = tuple(sys.intern(answer.perhaps_empty_text("answer")) for answer in entry.entries("answers"))
     if len(answers) != ANNOTATORS:
         raise entry.complaint("answers", f"expected {ANNOTATORS} answers, got {len(answers)}")
     image_id = entry.natural("image_id") if entry.has("image_id") else None
@@ -124,7 +125,7 @@ def _record(question: Entry, annotation: _Annotation | None, image_group: str) -
 
 def pair_files(root: Path) -> tuple[str, ...]:
     """Give the files of complementary pairs that are there; published for train and val."""
-    return tuple(name for name in map(_pairs_file, _SUBSETS) if (root / name).is_file())
+    return tuple(name for name in map(_pairs_file, _SUBSETS) if is_there(root, name))
 
 
 def complementary_pairs(root: Path, name: str, on_fault: OnFault) -> Iterator[tuple[int, int]]:

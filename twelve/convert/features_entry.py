@@ -84,7 +84,7 @@ def regions_of(fields: Mapping[Any, Any], names: Names, *, key: str) -> RegionSe
     """
     missing = [name for name in (names.features, names.boxes, names.width, names.height) if name not in fields]
     if missing:
-        raise DataError(f"{key}: lacks {', '.join(missing)}; got {', '.join(map(str, fields)) or 'no field'}")
+        raise DataError(f"{key}: lacks {', '.join(missing)}; got {', '.join(map(_named, fields)) or 'no field'}")
     stated = fields.get(names.key, key)
     if not isinstance(stated, str | int) or stated not in (key, int(key) if key.isdecimal() else key):
         raise DataError(f"{key}: {names.key} is {_shown(stated)}; the entry stands under another picture's key")
@@ -126,6 +126,10 @@ def _pixels(fields: Mapping[Any, Any], name: str, *, key: str) -> int:
     if not isinstance(value, int | float) or not 1 <= value <= LONGEST_SIDE or value != int(value):
         raise DataError(f"{key}: {name} is {_shown(value)}, expected a count of pixels")
     return int(value)
+
+
+def _named(field: object) -> str:
+    return field if isinstance(field, str) else _shown(field)
 
 
 def _shown(value: object) -> str:

@@ -13,7 +13,8 @@ from twelve.convert.watch import Watch
 from twelve.errors import DataError
 from twelve.features import FeatureStore, RegionSet
 from twelve.features.encoding import HALF
-from twelve.features.store import SETTINGS_FILE, Settings
+from twelve.features.settings import Settings
+from twelve.features.store import SETTINGS_FILE
 
 PUBLISHED_WIDTH = 2048
 """Features of every published layout."""
@@ -46,13 +47,15 @@ def recognise(path: Path) -> Source:
         path: Of a folder or a file.
 
     Returns:
-        The features, not yet read.
+        The features, not yet read; of one picture or more.
 
     Raises:
-        DataError: There is nothing, or nothing of a known layout.
+        DataError: There is nothing, nothing of a known layout, or no picture.
     """
     for layout in LAYOUTS:
         if source := layout.recognise(path):
+            if next(source.entries(), None) is None:
+                raise DataError(f"{path}: holds no picture; expected features of at least one")
             return source
     raise DataError(
         f"{path}: holds no features of a known layout; expected a folder with data.mdb, a folder of .npy files, "

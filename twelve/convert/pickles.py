@@ -3,7 +3,8 @@
 A pickle is a program. It may ask for any name of any module and call it. These readers answer such questions
 themselves: `load_plain` refuses every name; `load_fields` knows the few that numpy's arrays are written with, and gives
 a stand-in for each, made here, that takes the array's parts, checks them and builds the array. Nothing of numpy itself
-is handed to a pickle, nor anything else that it could call or change.
+is handed to a pickle, nor anything else that it could call or change. The opcodes are looked through first
+(`twelve.convert.opcodes`), so that none can exhaust the memory or Python's own stack.
 """
 
 import io
@@ -13,6 +14,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
+
+from twelve.convert.opcodes import NAMED, look_through
 
 BROKEN = (
     pickle.UnpicklingError,
@@ -53,7 +56,7 @@ def load_plain(content: bytes) -> Any:
     Raises:
         Refused: It asks for a name, or is broken.
     """
-    return _loaded(_PlainUnpickler(io.BytesIO(content)))
+    return _loaded(_PlainUnpickler, content)
 
 
 def load_fields(content: bytes) -> dict[Any, Any]:
@@ -68,7 +71,7 @@ def load_fields(content: bytes) -> dict[Any, Any]:
     Raises:
         Refused: It holds no dict, asks for any other name, or is broken.
     """
-    value = _loaded(_ArrayUnpickler(io.BytesIO(content)))
+    value = _loaded(_ArrayUnpickler, content)
     fields = value.items[0] if isinstance(value, _Array) and len(value.items) == 1 else value
     if not isinstance(fields, dict):
         found = "an array" if isinstance(fields, _Array) else f"a {type(fields).__name__}"
@@ -76,9 +79,10 @@ def load_fields(content: bytes) -> dict[Any, Any]:
     return {name: field.items if isinstance(field, _Array) else field for name, field in fields.items()}
 
 
-def _loaded(unpickler: pickle.Unpickler) -> Any:
+def _loaded(unpickler: type[pickle.Unpickler], content: bytes) -> Any:
     try:
-        return unpickler.load()
+        look_through(content, NAMED)
+        return unpickler(io.BytesIO(content)).load()
     except BROKEN as error:
         raise Refused(str(error) or type(error).__name__) from error
 
@@ -93,8 +97,13 @@ class _PlainUnpickler(pickle.Unpickler):
 class _ArrayUnpickler(pickle.Unpickler):
     """Answers the names that arrays are written with by stand-ins, and refuses all others."""
 
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream)
+        encoder = _Encoder(len(stream.getbuffer()))
+        self._stand_ins = _STAND_INS | {("_codecs", "encode"): _StandIn(encoder.encode)}
+
     def find_class(self, module: str, name: str) -> Any:
-        stand_in = _STAND_INS.get((module.replace("numpy._core.", "numpy.core."), name))  # renamed by numpy 2
+        stand_in = self._stand_ins.get((module.replace("numpy._core.", "numpy.core."), name))  # renamed by numpy 2
         if stand_in is None:
             raise pickle.UnpicklingError(
                 f"it asks for {module}.{name}, expected numbers, texts and arrays of them; nothing of it was run"
@@ -172,10 +181,20 @@ def _number(kind: _Kind, content: Any) -> Any:
     return kind.numbers(content, (), "C").item()
 
 
-def _bytes(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes are written as {encoding!r:.20}, expected 'latin1'")
-    return text.encode("latin1")
+class _Encoder:
+    """Turns texts into bytes, as pickles of protocols 0 to 2 hold them; no more of them than the pickle has."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def encode(self, text: str, encoding: str) -> bytes:
+        """Give the bytes that a text stands for."""
+        if encoding != "latin1":
+            raise pickle.UnpicklingError(f"bytes are written as {encoding!r:.20}, expected 'latin1'")
+        self._left -= len(text)
+        if self._left < 0:
+            raise pickle.UnpicklingError("it makes more bytes than it has text")
+        return text.encode("latin1")
 
 
 _STAND_INS = {
@@ -184,5 +203,4 @@ _STAND_INS = {
     ("numpy.core.multiarray", "_reconstruct"): _StandIn(_empty),
     ("numpy.core.multiarray", "scalar"): _StandIn(_number),
     ("numpy.core.numeric", "_frombuffer"): _StandIn(_whole),  # protocol 5
-    ("_codecs", "encode"): _StandIn(_bytes),  # bytes in protocols 0 to 2
 }

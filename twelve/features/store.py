@@ -3,6 +3,7 @@
     store.json       format, detector digest, feature width, encoding
     shards/          one file for each `append`, numbered without a gap
     keys.json        once there are many pictures: the keys of most shards (`twelve.features.listing`)
+    count            how many shards there are at least (`twelve.features.count`)
     lock             held by the writer
 
 A shard is committed by its rename (`twelve.features.disk`): a picture is kept from the moment `append` returns, and a
@@ -11,48 +12,28 @@ its pictures is first asked for. A store holds one detector's regions, so a pict
 detector's digest together.
 """
 
-import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from twelve.errors import DataError
-from twelve.features import listing, shard
+from twelve.features import count, listing, settings, shard
 from twelve.features.disk import WriterLock, commit, remove_parts
 from twelve.features.encoding import ENCODINGS, HALF
 from twelve.features.listing import Listed
 from twelve.features.region_set import RegionSet
+from twelve.features.settings import Settings
 from twelve.features.shard import Shard
 
-FORMAT = "twelve-features"
-FORMAT_VERSION = 1
 SETTINGS_FILE = "store.json"
 SHARDS_FOLDER = "shards"
 KEYS_FILE = "keys.json"
+COUNT_FILE = "count"
 LOCK_FILE = "lock"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What holds for every shard of a store.
-
-    Attributes:
-        detector_digest: Of the extractor whose regions these are.
-        feature_width: F.
-        encoding: A name of ENCODINGS.
-        format: FORMAT.
-        version: FORMAT_VERSION.
-    """
-
-    detector_digest: str
-    feature_width: int
-    encoding: str = HALF
-    format: str = FORMAT
-    version: int = FORMAT_VERSION
 
 
 @dataclass(frozen=True)
@@ -77,10 +58,10 @@ class StoreInfo:
 class FeatureStore:
     """Regions by key. A key is a picture's digest or an id of a data set; the store does not care."""
 
-    def __init__(self, path: Path, settings: Settings) -> None:
+    def __init__(self, path: Path, kept: Settings) -> None:
         self.path = path
-        self.settings = settings
-        self._encoding = ENCODINGS[settings.encoding]
+        self.settings = kept
+        self._encoding = ENCODINGS[kept.encoding]
         self._files: list[Path] = []  # of the shards
         self._firsts: list[int] = []  # the position of each shard's first picture
         self._positions: dict[str, int] = {}  # of each key, counted from the first ever written
@@ -102,15 +83,14 @@ class FeatureStore:
             The store.
 
         Raises:
-            DataError: A store is there already, or there is no such encoding.
+            DataError: A store is there already, or there are no such features.
         """
         if (path / SETTINGS_FILE).exists():
             raise DataError(f"{path}: a feature store is here already; open it, or choose another folder")
-        if encoding not in ENCODINGS:
-            raise DataError(f"encoding: got {encoding!r}, features are kept as one of {', '.join(ENCODINGS)}")
+        kept = Settings(detector_digest, feature_width, encoding)
+        kept.check()
         (path / SHARDS_FOLDER).mkdir(parents=True, exist_ok=True)
-        settings = Settings(detector_digest, feature_width, encoding)
-        commit(path / SETTINGS_FILE, (json.dumps(asdict(settings), indent=2) + "\n").encode())
+        settings.write(path / SETTINGS_FILE, kept)
         return cls.open(path)
 
     @classmethod
@@ -126,7 +106,7 @@ class FeatureStore:
         Raises:
             DataError: There is no store, it is of another format, or a shard is missing or cut short.
         """
-        store = cls(path, _read_settings(path / SETTINGS_FILE))
+        store = cls(path, settings.read(path / SETTINGS_FILE))
         store.refresh()
         return store
 
@@ -136,16 +116,15 @@ class FeatureStore:
         Raises:
             DataError: A shard is missing or cut short.
         """
-        listed = [] if self._files else listing.read(self.path / KEYS_FILE)  # before the shards: never ahead of them
-        paths = sorted((self.path / SHARDS_FOLDER).glob(f"*{shard.SUFFIX}"))
-        for number, path in enumerate(paths):
-            if shard.number_of(path) != number:
-                raise DataError(f"{self.path}: shard {number} is missing, {path.name} is there; restore it")
+        # Both before the shards: never ahead of them.
+        listed = [] if self._files else listing.read(self.path / KEYS_FILE)
+        counted = max(count.read(self.path / COUNT_FILE), len(listed), len(self._files))
+        paths = self._found(counted)
         for each, path in zip(listing.agreeing(listed, paths), paths, strict=False):
             self._take_in(path, each.keys)
             self._listed = len(self)
         for path in paths[len(self._files) :]:
-            self._take_in(path, Shard.open(path, self._encoding).keys())
+            self._take_in(path, Shard.open(path, self.settings).keys())
 
     def append(self, items: Sequence[tuple[str, RegionSet]]) -> None:
         """Keep some pictures for good: they are on the disk when this returns. All or none of them.
@@ -177,15 +156,15 @@ class FeatureStore:
             regions: To be kept.
 
         Raises:
-            DataError: Their width is not the store's, their arrays are of different lengths, or a number is not
+            DataError: Their width is not the store's, a shard cannot hold them (`shard.check`), or a number is not
                 finite or leaves the encoding's range.
         """
-        count, width = regions.features.shape
-        if width != self.settings.feature_width:
-            raise DataError(f"{key}: features are {width} wide, the store keeps {self.settings.feature_width}")
-        lengths = (count, len(regions.boxes_px), len(regions.scores), len(regions.labels))
-        if len(set(lengths)) > 1:
-            raise DataError(f"{key}: features, boxes, scores and labels differ in length: got {lengths}")
+        width = self.settings.feature_width
+        if regions.features.ndim != 2:
+            raise DataError(f"{key}: features are no table, the store keeps rows of {width}")
+        if regions.features.shape[1] != width:
+            raise DataError(f"{key}: features are {regions.features.shape[1]} wide, the store keeps {width}")
+        shard.check(key, regions)
         kept = self._encoding.decode(self._encoding.encode(regions.features.float()), slice(None))
         if not kept.isfinite().all() or not regions.boxes_px.isfinite().all():
             raise DataError(f"{key}: a feature or box is no finite number, or exceeds {self.settings.encoding}")
@@ -202,7 +181,7 @@ class FeatureStore:
         self.refresh()
         for path, keys in zip(self._files, self._keys_by_shard(), strict=True):
             shard.verify(path)
-            if Shard.open(path, self._encoding).keys() != keys:
+            if Shard.open(path, self.settings).keys() != keys:
                 raise DataError(f"{self.path / KEYS_FILE}: does not name the keys of {path.name}; remove it")
             on_shard(path.stat().st_size)
 
@@ -254,6 +233,19 @@ class FeatureStore:
     ) -> None:
         self.close()
 
+    def _found(self, counted: int) -> list[Path]:
+        """Find the shards' files, so many or more, in the order of their numbers."""
+        folder = self.path / SHARDS_FOLDER
+        if not folder.is_dir():
+            raise DataError(f"{self.path}: the folder {SHARDS_FOLDER} is missing; restore it")
+        paths = sorted(folder.glob(f"*{shard.SUFFIX}"))
+        for number, path in enumerate(paths):
+            if shard.number_of(path) != number:
+                raise DataError(f"{self.path}: shard {number} is missing, {path.name} is there; restore it")
+        if len(paths) < counted:
+            raise DataError(f"{self.path}: had {counted} shards, {len(paths)} are there; restore the last ones")
+        return paths
+
     def _become_writer(self) -> None:
         if self._lock is None:
             self._lock = WriterLock.take(self.path / LOCK_FILE)
@@ -263,10 +255,11 @@ class FeatureStore:
 
     def _commit(self, items: Sequence[tuple[str, RegionSet]]) -> None:
         self._list_keys()  # first: if it fails, nothing was appended
-        data = shard.pack(items, self._encoding)
+        data = shard.pack(items, self.settings)
         path = self.path / SHARDS_FOLDER / shard.file_name(len(self._files), data)
         commit(path, data)
         self._take_in(path, tuple(key for key, _ in items))
+        count.write(self.path / COUNT_FILE, len(self._files))
 
     def _list_keys(self) -> None:
         """Make keys.json again if it lacks many."""
@@ -291,20 +284,5 @@ class FeatureStore:
 
     def _shard(self, number: int) -> Shard:
         if number not in self._opened:
-            self._opened[number] = Shard.open(self._files[number], self._encoding)
+            self._opened[number] = Shard.open(self._files[number], self.settings)
         return self._opened[number]
-
-
-def _read_settings(path: Path) -> Settings:
-    try:
-        settings = Settings(**json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise DataError(f"{path.parent}: there is no feature store here, {path.name} is missing") from error
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path}: this is not a description of a feature store ({error})") from error
-    if (settings.format, settings.version) != (FORMAT, FORMAT_VERSION) or settings.encoding not in ENCODINGS:
-        raise DataError(
-            f"{path}: got {settings.format} version {settings.version} in {settings.encoding}, "
-            f"this library reads {FORMAT} version {FORMAT_VERSION} in {', '.join(ENCODINGS)}"
-        )
-    return settings
