@@ -228,7 +228,7 @@ def test_a_loader_counts_the_time_that_it_is_waited_for(sources: dict[str, TaskI
 
 @pytest.mark.parametrize(("key", "value"), [("workers", -1), ("ahead", 0), ("group", 0), ("mined", -1)])
 def test_numbers_that_count_nothing_are_refused(key: str, value: int) -> None:
-    with pytest.raises(ConfigInvalid, match=rf"^\[loading\] {key}: got {value}, needs at least"):
+    with pytest.raises(ConfigInvalid, match=rf"^\[loading\] {key}: got {value}, takes"):
         Loading(**{key: value})
 
 
