@@ -7,6 +7,8 @@ The file is copied into the model directory; there only the installed library st
 
 import json
 import logging
+import os
+import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,14 +22,19 @@ import torch
 from twelve.assembly import Settings
 from twelve.errors import ConfigInvalid, EngineFailed, StartupError
 from twelve.image import ImageLimits
+from twelve.journal import Journal, JsonLines
 from twelve.metrics import ServiceMetrics
+from twelve.observer import Several
 from twelve.service import Service
 from twelve.tasks import TASKS
-from twelve.wire import FORM, JSON, Call, Reply, media_type, refused
+from twelve.tracing import tracers
+from twelve.wire import FORM, JSON, Call, Reply, media_type, refused, request_name
 
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 BODILESS = "a request without a body"
 """TorchServe names no methods and passes all on alike. What brings neither a body nor its type is taken for a GET."""
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 log = logging.getLogger(__name__)
 
@@ -35,20 +42,24 @@ log = logging.getLogger(__name__)
 class TwelveHandler:
     """What a worker calls: `initialize` once, then `handle` once a batch. TorchServe wants one class in the file."""
 
+    def __init__(self) -> None:
+        self._lines = JsonLines()
+
     def initialize(self, context: Any) -> None:
         """Open the service, or end the worker with exit code 2 and a sentence why.
 
         Args:
             context: TorchServe's; names the model directory and holds the `handler:` section of model-config.yaml.
         """
-        logging.getLogger().setLevel(logging.WARNING)  # TorchServe writes lines for every batch, which Java then reads
+        _quieten(self._lines)
         section = dict(context.model_yaml_config["handler"])
         self._most_bytes = int(section.pop("max_response_bytes"))
         try:
             folder = Path(context.system_properties["model_dir"]).resolve()
             settings = _settings(folder, section)
             torch.set_num_threads(settings.threads)
-            self._service = Service.open(folder / "bundle", settings, observer=ServiceMetrics(TASKS))
+            observer = Several([ServiceMetrics(TASKS), Journal(), *tracers(os.environ)])
+            self._service = Service.open(folder / "bundle", settings, observer=observer)
         except StartupError as error:
             sys.stderr.write(f"refuses to start: {error.message}\n")
             raise SystemExit(StartupError.exit_code) from error
@@ -65,7 +76,8 @@ class TwelveHandler:
         """
         received_s = time.monotonic()
         calls = [_call(row, context, place, received_s) for place, row in enumerate(data)]
-        replies = _answer(self._service, calls)
+        with self._lines.during([call.request_id for call in calls]):
+            replies = _answer(self._service, calls)
         return [
             self._send(reply, call, context, place)
             for place, (reply, call) in enumerate(zip(replies, calls, strict=True))
@@ -78,6 +90,14 @@ class TwelveHandler:
         context.set_response_status(reply.status, PHRASES[reply.status], place)
         context.set_response_content_type(place, JSON)
         return reply.body
+
+
+def _quieten(lines: JsonLines) -> None:
+    """Let only warnings through: TorchServe writes lines for every batch, and Java reads each."""
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    for handler in root.handlers:
+        handler.setFormatter(lines)
 
 
 def _settings(folder: Path, section: Mapping[str, Any]) -> Settings:
@@ -98,10 +118,16 @@ def _call(row: Mapping[str, Any], context: Any, place: int, received_s: float) -
         content_type=headers.get("content-type"),
         method="POST" if any(row.values()) or "content-type" in headers else BODILESS,
         headers=headers,
-        request_id=context.get_request_id(place) or "",
+        request_id=request_name(headers, context.get_request_id(place) or ""),
         received_s=received_s,
     )
     return call if media_type(call) == FORM else replace(call, body=_body(row.get("body", b"")))
+
+
+def _request_id(headers: Mapping[str, str]) -> str | None:
+    """Give the proxy's name of a request, or nothing where it is none: it stands in logs and in answers."""
+    named = headers.get("x-request-id", "")
+    return named if REQUEST_ID.fullmatch(named) else None
 
 
 def _body(value: Any) -> bytes | Mapping[str, Any]:

@@ -16,4 +16,4 @@ install() {
 }
 echo "Setting up $venv (about 2 GB, once)"
 install setuptools wheel # the library is built here, in this environment, not in one that pip fetches
-install --no-build-isolation --editable '.[serve,train,export,dev]'
+install --no-build-isolation --editable '.[serve,train,export,otel,dev]'

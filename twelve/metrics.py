@@ -1,8 +1,9 @@
 """What is counted of the service, right across the workers of one server. Needs no torch.
 
     twelve_requests_total{task,code}    requests answered; code is "ok" or an error's code
-    twelve_request_seconds{task}        from receipt by a worker to its answer
+    twelve_request_seconds{task}        from its entry at the proxy, or receipt by a worker, to its answer
     twelve_stage_seconds{stage}         time a batch spent in one stage of the straight line
+    twelve_batch_rows                   pairs of a text and a picture that the engine was given at once
 
 Workers are processes: where PROMETHEUS_MULTIPROC_DIR is set before `prometheus_client` is imported, each of them writes
 its own files there, `collected` sums them up, and a worker that died stays counted.
@@ -14,11 +15,10 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from twelve.observer import UNKNOWN_TASK, Done
+
 DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder that workers write to; prometheus_client reads it when it is imported."""
-
-UNKNOWN_TASK = "unknown"
-"""The label of requests whose task is not one of ours. What strangers send never becomes a label."""
 
 SHORTEST_S, LONGEST_S = 0.002, 30.0
 """Between these a request's time lies, and its quantiles are to be right within 10 %."""
@@ -29,6 +29,9 @@ REQUEST_STEPS_A_DECADE = 25
 SHORTEST_STAGE_S = 0.0001
 STAGE_STEPS_A_DECADE = 8
 """Of stages the share matters, not the tail: 10^(1/8) = 1.33."""
+
+ROWS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+"""Eight requests of a batch with 32 pictures each are 256 rows."""
 
 
 def bounds(shortest_s: float, longest_s: float, *, steps_a_decade: int) -> tuple[float, ...]:
@@ -49,7 +52,7 @@ def bounds(shortest_s: float, longest_s: float, *, steps_a_decade: int) -> tuple
 
 
 class ServiceMetrics:
-    """Counts what the service reports; one a process. Fits `twelve.service.Observer`."""
+    """Counts what the service reports; one a process. Fits `twelve.observer.Observer`."""
 
     def __init__(self, tasks: Iterable[str], *, registry: CollectorRegistry | None = None) -> None:
         registry = CollectorRegistry() if registry is None else registry
@@ -59,7 +62,7 @@ class ServiceMetrics:
         )  # the client appends _total
         self._request_seconds = Histogram(
             "twelve_request_seconds",
-            "Seconds from a worker's receipt of a request to its answer.",
+            "Seconds from a request's entry to its answer.",
             ("task",),
             registry=registry,
             buckets=bounds(SHORTEST_S, LONGEST_S, steps_a_decade=REQUEST_STEPS_A_DECADE),
@@ -71,22 +74,23 @@ class ServiceMetrics:
             registry=registry,
             buckets=bounds(SHORTEST_STAGE_S, LONGEST_S, steps_a_decade=STAGE_STEPS_A_DECADE),
         )
+        self._batch_rows = Histogram(
+            "twelve_batch_rows", "Rows that the engine was given at once.", registry=registry, buckets=ROWS
+        )
 
     def stage(self, name: str, seconds: float) -> None:
         """Note how long a batch spent in a stage."""
         self._stage_seconds.labels(name).observe(seconds)
 
-    def request(self, task: str, code: str, seconds: float) -> None:
-        """Count an answered request and note its time.
+    def batch(self, rows: int) -> None:
+        """Note how many rows the engine was given at once."""
+        self._batch_rows.observe(rows)
 
-        Args:
-            task: Its task's name, or whatever stood there.
-            code: "ok", or the code of the error it was answered with.
-            seconds: From receipt to answer.
-        """
-        known = task if task in self._tasks else UNKNOWN_TASK
-        self._requests.labels(known, code).inc()
-        self._request_seconds.labels(known).observe(seconds)
+    def request(self, done: Done) -> None:
+        """Count an answered request and note its time. What strangers send as a task never becomes a label."""
+        known = done.task if done.task in self._tasks else UNKNOWN_TASK
+        self._requests.labels(known, done.code).inc()
+        self._request_seconds.labels(known).observe(done.seconds)
 
 
 def collected(directory: Path) -> CollectorRegistry:

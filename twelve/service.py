@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor
 
+from twelve.arrival import entered_s
 from twelve.assembly import Parts, Settings, assemble
 from twelve.batch import ROWS_PER_PASS, Span, Text, Visual, visual
 from twelve.engines.engine import RowStates
 from twelve.errors import EngineFailed, OutOfMemory, TaskNotInCheckpoint, TooLarge, TwelveError
+from twelve.observer import OK, UNKNOWN_TASK, Done, Lap, Observer, Silent
 from twelve.pictures import Attached, BatchDesk, Slot
 from twelve.schema import MOST_CHARACTERS, Answer
 from twelve.tasks.base import AnswerList, Prompt, Seen
@@ -33,28 +35,6 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 STAGES = ("decode", "regions", "encode", "text", "pictures", "fuse", "heads", "answer")
-
-
-class Observer(Protocol):
-    """Whoever keeps the figures."""
-
-    def stage(self, name: str, seconds: float) -> None:
-        """Take the time of one stage of one batch."""
-        ...
-
-    def request(self, task: str, code: str, seconds: float) -> None:
-        """Take one request's task, "ok" or error code, and time."""
-        ...
-
-
-class Silent:
-    """An observer that keeps nothing."""
-
-    def stage(self, name: str, seconds: float) -> None:
-        """Keep nothing."""
-
-    def request(self, task: str, code: str, seconds: float) -> None:
-        """Keep nothing."""
 
 
 @dataclass(frozen=True)
@@ -131,15 +111,16 @@ class Service:
         Returns:
             One reply a call, in their order. Never raises for what a call holds.
         """
-        started = [time.monotonic() if call.received_s is None else call.received_s for call in calls]
+        now_s = time.monotonic()
+        entered = [entered_s(call.headers, now_s if call.received_s is None else call.received_s) for call in calls]
         watch = Stopwatch(self._observer)
         with watch("decode"):
             asked = each(read, calls)
             ready = each(self._ready, asked)
         answers = self._answer(ready, watch)
         return [
-            self._reply(call, _task_name(one), answer, since)
-            for call, one, answer, since in zip(calls, asked, answers, started, strict=True)
+            self._reply(answer, _done(call, one, answer, since, watch))
+            for call, one, answer, since in zip(calls, asked, answers, entered, strict=True)
         ]
 
     def _answer(self, ready: Sequence[Ready | TwelveError], watch: "Stopwatch") -> list[Answer | TwelveError]:
@@ -199,6 +180,7 @@ class Service:
         spans = [builder.add(one.pairs) for one in encoded]
         batch = builder.build()
         passes = self.engine.plan(batch, rows_per_pass=self._rows_per_pass)
+        self._observer.batch(sum(len(one.pairs) for one in encoded))
         with watch("text"):
             texts = self.engine.text(batch.texts)
         with watch("pictures"):
@@ -234,13 +216,11 @@ class Service:
             timings_ms=dict(timings_ms),
         )
 
-    def _reply(self, call: Call, task: str | None, answer: Answer | TwelveError, since: float) -> Reply:
-        seconds = time.monotonic() - since
+    def _reply(self, answer: Answer | TwelveError, done: Done) -> Reply:
+        self._observer.request(done)
         if isinstance(answer, TwelveError):
-            self._observer.request(task or "unknown", answer.code, seconds)
-            return refused(answer, request_id=call.request_id, task=task)
-        self._observer.request(answer.task, "ok", seconds)
-        total = {**answer.timings_ms, "total": round(1000 * seconds, 3)}
+            return refused(answer, request_id=done.request_id, task=None if done.task == UNKNOWN_TASK else done.task)
+        total = {**answer.timings_ms, "total": round(1000 * done.seconds, 3)}
         return answered(answer.model_copy(update={"timings_ms": total}))
 
 
@@ -282,15 +262,17 @@ class Stopwatch:
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self.timings_ms: dict[str, float] = {}
+        self.laps: list[Lap] = []
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
         """Time what happens inside."""
-        started = time.perf_counter()
+        began_s = time.monotonic()
         try:
             yield
         finally:
-            seconds = time.perf_counter() - started
+            seconds = time.monotonic() - began_s
+            self.laps.append(Lap(stage, began_s, seconds))
             self._observer.stage(stage, seconds)
             self.timings_ms[stage] = round(self.timings_ms.get(stage, 0.0) + 1000 * seconds, 3)
 
@@ -326,6 +308,20 @@ def picture_paths(asked: Asked, count: int) -> tuple[str, ...]:
     if "images" in asked.task.request.model_fields:
         return tuple(f"images[{place}]" for place in range(count))
     return ("image",)
+
+
+def _done(
+    call: Call, asked: Asked | TwelveError, answer: Answer | TwelveError, began_s: float, watch: Stopwatch
+) -> Done:
+    return Done(
+        task=_task_name(asked) or UNKNOWN_TASK,
+        code=answer.code if isinstance(answer, TwelveError) else OK,
+        request_id=call.request_id,
+        headers=call.headers,
+        began_s=began_s,
+        ended_s=time.monotonic(),
+        laps=tuple(watch.laps),
+    )
 
 
 def _task_name(asked: Asked | TwelveError) -> str | None:

@@ -1,6 +1,7 @@
 """The adapter against TorchServe's own Python half: its context, its service and its frames; no Java, no mock."""
 
 import json
+import logging
 import struct
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,31 @@ def test_the_call_carries_id_and_headers_in_lower_case_without_those_of_parts():
     assert echo.last.request_id == "request-0"
     assert echo.last.headers == {"content-type": "application/json", "x-key": "k"}
     assert echo.last.received_s is not None
+
+
+@pytest.mark.parametrize(
+    ("sent", "named"),
+    [("a-1._Z", "a-1._Z"), ("x" * 64, "x" * 64), ("x" * 65, "request-0"), ("", "request-0"), ('"}\n', "request-0")],
+)
+def test_a_request_bears_the_proxys_name_where_it_is_one(sent, named):
+    echo = Echo()
+    handler_of(echo).handle([{"body": b"x"}], context_of({**JSON, "X-Request-Id": sent}))
+    assert echo.last.request_id == named
+
+
+class Worried:
+    """A service that logs something of a batch."""
+
+    def answer_calls(self, calls: list[Call]) -> list[Reply]:
+        logging.getLogger().warning("one of %d", len(calls))
+        return [Reply(200, b"{}", None) for _ in calls]
+
+
+def test_what_is_logged_during_a_batch_names_its_requests(caplog):
+    handler = handler_of(Worried())
+    caplog.handler.setFormatter(handler._lines)
+    handler.handle([{"body": b"x"}], context_of({**JSON, "X-Request-Id": "a"}))
+    assert json.loads(caplog.text)["requests"] == ["a"]
 
 
 @pytest.mark.parametrize(

@@ -11,18 +11,25 @@ from prometheus_client import CollectorRegistry
 
 from handlers.exporter import empty, start
 from twelve.metrics import LONGEST_S, REQUEST_STEPS_A_DECADE, SHORTEST_S, ServiceMetrics, bounds, collected
+from twelve.observer import Done
 
 FINEST_RATIO = 1.1  # of neighbouring bounds; a quantile is then wrong by at most 10 %
 
 ONE_WORKER = """
 import os, signal, sys
 from twelve.metrics import ServiceMetrics
+from twelve.observer import Done
 metrics = ServiceMetrics(["nlvr2"])
-metrics.request("nlvr2", "ok", 0.05)
+metrics.request(Done("nlvr2", "ok", "", {}, 0.0, 0.05))
 metrics.stage("fuse", 0.01)
+metrics.batch(3)
 if sys.argv[1] == "is killed":
     os.kill(os.getpid(), signal.SIGKILL)
 """
+
+
+def done(task: str, code: str) -> Done:
+    return Done(task, code, "", {}, 0.0, 0.2)
 
 
 @pytest.fixture
@@ -48,7 +55,7 @@ def test_request_bounds_lie_close_enough_for_quantiles_within_ten_percent():
 def test_a_request_is_counted_by_task_and_code():
     registry = CollectorRegistry()
     metrics = ServiceMetrics(["nlvr2"], registry=registry)
-    metrics.request("nlvr2", "invalid-field", 0.2)
+    metrics.request(done("nlvr2", "invalid-field"))
     assert registry.get_sample_value("twelve_requests_total", {"task": "nlvr2", "code": "invalid-field"}) == 1
     assert registry.get_sample_value("twelve_request_seconds_count", {"task": "nlvr2"}) == 1
 
@@ -57,9 +64,10 @@ def test_what_strangers_send_as_a_task_never_becomes_a_label():
     registry = CollectorRegistry()
     metrics = ServiceMetrics(["nlvr2"], registry=registry)
     for name in ("", "nlvr3", 'x",code="y'):
-        metrics.request(name, "unknown-task", 0.2)
+        metrics.request(done(name, "unknown-task"))
     assert registry.get_sample_value("twelve_requests_total", {"task": "unknown", "code": "unknown-task"}) == 3
-    assert {sample.labels["task"] for family in registry.collect() for sample in family.samples} == {"unknown"}
+    samples = [sample for family in registry.collect() for sample in family.samples]
+    assert {sample.labels["task"] for sample in samples if "task" in sample.labels} == {"unknown"}
 
 
 @pytest.mark.parametrize("fate", ["lives", "is killed"])
@@ -70,6 +78,8 @@ def test_workers_are_summed_up_whatever_becomes_of_them(tmp_path, fate):
     assert registry.get_sample_value("twelve_requests_total", {"task": "nlvr2", "code": "ok"}) == 2
     assert registry.get_sample_value("twelve_request_seconds_count", {"task": "nlvr2"}) == 2
     assert registry.get_sample_value("twelve_stage_seconds_count", {"stage": "fuse"}) == 2
+    assert registry.get_sample_value("twelve_batch_rows_bucket", {"le": "3.0"}) == 2
+    assert registry.get_sample_value("twelve_batch_rows_bucket", {"le": "2.0"}) == 0
 
 
 def test_the_exporter_answers_on_its_own_port(tmp_path, free_port):

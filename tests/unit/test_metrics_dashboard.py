@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from ops.grafana import dashboard
 from twelve.metrics import ServiceMetrics
+from twelve.observer import Done
 
 TORCHSERVES = {"ts_queue_latency_microseconds", "ts_inference_requests_total", "Requests5XX"}
 SERIES = re.compile(r"(\w+)(?:\{[^}]*\})?\[")
@@ -16,7 +17,7 @@ SERIES = re.compile(r"(\w+)(?:\{[^}]*\})?\[")
 def our_series() -> set[str]:
     registry = CollectorRegistry()
     metrics = ServiceMetrics(["nlvr2"], registry=registry)
-    metrics.request("nlvr2", "ok", 1)
+    metrics.request(Done("nlvr2", "ok", "", {}, 0.0, 1.0))
     metrics.stage("fuse", 1)
     return {sample.name for family in registry.collect() for sample in family.samples}
 

@@ -1,6 +1,8 @@
 # ruff: noqa: E501  (the table of bad requests reads best one a line)
 import base64
 import json
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ from twelve.assembly import Settings
 from twelve.batch import visual
 from twelve.features import RegionSet
 from twelve.image import ImageLimits
+from twelve.observer import Done, Silent
 from twelve.pictures import BroughtPicture
-from twelve.service import Service
+from twelve.service import STAGES, Service
 from twelve.tasks import TASKS
 from twelve.wire import Call
 
@@ -285,15 +288,18 @@ def test_pictures_come_as_parts_or_as_one_field_but_not_both(service: Service) -
     assert (reply.status, body(reply)["error"]["at"]) == (422, "images")
 
 
-class Tally:
+class Tally(Silent):
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
+        self.rows: list[int] = []
+        self.done: list[Done] = []
 
-    def stage(self, name: str, seconds: float) -> None:
-        pass
+    def batch(self, rows: int) -> None:
+        self.rows.append(rows)
 
-    def request(self, task: str, code: str, seconds: float) -> None:
-        self.requests.append((task, code))
+    def request(self, done: Done) -> None:
+        self.requests.append((done.task, done.code))
+        self.done.append(done)
 
 
 def test_figures_know_the_task_of_a_bad_request_as_far_as_it_was_named(bundle: Path) -> None:
@@ -301,6 +307,18 @@ def test_figures_know_the_task_of_a_bad_request_as_far_as_it_was_named(bundle: P
     service = Service.open(bundle, Settings(engine="eager"), observer=tally)
     service.answer_calls([call(example("gqa")), call({**NLVR2, "images": []}), call({"task": "chess"})])
     assert tally.requests == [("gqa", "ok"), ("nlvr2", "invalid-field"), ("unknown", "unknown-task")]
+
+
+def test_an_observer_is_told_of_rows_stages_and_the_wait_before_the_worker(bundle: Path) -> None:
+    tally = Tally()
+    service = Service.open(bundle, Settings(engine="eager"), observer=tally)
+    waited = replace(call(example("nlvr2")), headers={"x-request-start": f"t={time.time() - 5:.3f}"}, request_id="a")
+    service.answer_calls([waited, call(example("gqa"))])
+    first, second = tally.done
+    assert tally.rows == [3]  # two pictures of the one, one of the other
+    assert first.request_id == "a"
+    assert [lap.stage for lap in first.laps] == list(STAGES)
+    assert 5 <= first.seconds < second.seconds + 5.1
 
 
 def test_workers_share_what_they_have_seen(bundle: Path, tmp_path: Path) -> None:
