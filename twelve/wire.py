@@ -19,6 +19,12 @@ from twelve.tasks.registry import AnyTask
 
 JSON, FORM = "application/json", "multipart/form-data"
 NAME, TOKEN = "task", "task_token"
+TASK_HEADER, REQUEST_HEADER = "x-task", "x-request-id"
+"""What a proxy in front adds: the task that the path names, and the name of the request."""
+
+REQUEST_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""Names of requests that are taken over; all others could be anything."""
+
 MOST_FIELDS = 64
 """Of one request; no task takes a tenth of them."""
 
@@ -82,7 +88,7 @@ def read(call: Call) -> Asked:
         raise MethodNotAllowed(f"method: predictions are asked for by POST, got {call.method}")
     fields = dict(_fields(call))
     _refuse_odd_names(fields)
-    task = _task(fields)
+    task = _task(fields, call.headers.get(TASK_HEADER))
     try:
         return Asked(task, _request(call, task, fields))
     except RequestError as error:
@@ -98,6 +104,17 @@ def _request(call: Call, task: AnyTask, fields: Mapping[str, Any]) -> TaskReques
         return task.request.model_validate(own)
     except ValidationError as error:
         raise refusal(error, task=task.name, fields=list(task.request.model_fields)) from error
+
+
+def request_name(headers: Mapping[str, str], otherwise: str) -> str:
+    """Give the name that a request came with, if it is a plain one, so that one name stands in every log.
+
+    Args:
+        headers: With names in lower case.
+        otherwise: What to call it if it has none.
+    """
+    sent = headers.get(REQUEST_HEADER, "")
+    return sent if REQUEST_NAME.fullmatch(sent) else otherwise
 
 
 def media_type(call: Call) -> str:
@@ -183,13 +200,18 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
     return values
 
 
-def _task(fields: Mapping[str, Any]) -> AnyTask:
+def _task(fields: Mapping[str, Any], path: str | None) -> AnyTask:
+    """Find the task that the body's name, its token and the path agree on; those that are absent agree with any."""
     named, token = _name(fields.get(NAME)), _token(fields.get(TOKEN))
-    if named is None and token is None:
+    if named is None and token is None and not path:
         raise InvalidField(f"{NAME}: is missing; name a task, or give its {TOKEN}", at=NAME)
-    tasks = {find(key) for key in (named, token) if key is not None}
-    if len(tasks) > 1:
+    by_body = {find(key) for key in (named, token) if key is not None}
+    if len(by_body) > 1:
         raise InvalidField(f"{TOKEN}: {token} is not the token of task '{named}'; send one of both", at=TOKEN)
+    tasks = by_body | {find(path)} if path else by_body
+    if len(tasks) > 1:
+        asked = by_body.pop().name
+        raise InvalidField(f"{NAME}: the body asks for '{asked}', the path for '{path}'; send one of both", at=NAME)
     return tasks.pop()
 
 
