@@ -104,7 +104,8 @@ def serve(wish: Wish) -> None:
     write_config(wish.run, wish.ports, wish.host)
     exporter.empty(wish.run.metrics)
     with ExitStack() as started:
-        started.callback(exporter.start(wish.run.metrics, host=wish.host, port=wish.ports.exporter))
+        watched = exporter.watched(wish.run.path)
+        started.callback(exporter.start(wish.run.metrics, host=wish.host, port=wish.ports.exporter, others=watched))
         server = started.enter_context(running(java, wish.run, threads=wish.threads, console=wish.console))
         started.callback(ignore_signals)  # runs first: nothing interrupts the stopping of the two above
         wait_ready(server, wish.run)
