@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help setup serve test test-fast test-edge check lint types contracts docs format train-small export image-check clean
+.PHONY: help setup serve serve-edge restart-edge drain prove-rolling test test-fast test-edge check lint types contracts docs format train-small export image-check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,18 @@ $(READY): pyproject.toml requirements/constraints.txt
 
 serve: $(READY) ## Serve BUNDLE on PORT (8080) with WORKERS and an ENGINE; Ctrl-C stops
 	@$(BIN)/python -m handlers.serve --bundle $(BUNDLE)
+
+serve-edge: $(READY) ## Serve BUNDLE over HTTPS through nginx, with keys and limits; Ctrl-C stops
+	@$(BIN)/python -m handlers.edge serve --bundle $(BUNDLE)
+
+restart-edge: $(READY) ## Start the servers behind nginx anew, losing no request (with BUNDLE=… given: swap to it)
+	@$(BIN)/python -m handlers.edge restart $(if $(filter command line environment,$(origin BUNDLE)),--bundle $(BUNDLE))
+
+drain: $(READY) ## Wait until the server in RUN_DIR answers nobody any more
+	@$(BIN)/python -m handlers.drain
+
+prove-rolling: $(READY) ## Restart and swap 50 times each under load, and write down what was lost
+	@$(BIN)/python -m benchmarks.rolling
 
 test: $(READY) ## Run the unit and integration tests
 	@$(BIN)/pytest -m "not edge"

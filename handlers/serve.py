@@ -17,7 +17,9 @@ from typing import Annotated, Literal
 import typer
 
 from handlers import exporter
+from handlers.healthcheck import Server
 from handlers.java import find_java
+from handlers.ready import health
 from handlers.torchserve import (
     HERE,
     ROOT,
@@ -37,6 +39,9 @@ BUILD = Path("build")
 
 EAGER = "eager"
 Engine = Literal["onnxruntime", "torchscript", "eager"]
+
+BATCH_SIZE = 8
+"""Requests that a worker takes at once."""
 
 EXAMPLES = """\
 The server is ready. One question of each group:
@@ -73,6 +78,7 @@ class Wish:
         console: Whether TorchServe's log also goes to the terminal.
         exports: Whether graphs are brought up to date first; where the exporter is not installed, as in the image, they
             must be there already, and a worker refuses those of another bundle.
+        batch_size: Most requests that a worker takes at once.
     """
 
     bundle: Path
@@ -84,6 +90,7 @@ class Wish:
     run: RunDirectory
     console: bool
     exports: bool = True
+    batch_size: int = BATCH_SIZE
 
 
 def serve(wish: Wish) -> None:
@@ -107,8 +114,9 @@ def serve(wish: Wish) -> None:
         watched = exporter.watched(wish.run.path)
         started.callback(exporter.start(wish.run.metrics, host=wish.host, port=wish.ports.exporter, others=watched))
         server = started.enter_context(running(java, wish.run, threads=wish.threads, console=wish.console))
-        started.callback(ignore_signals)  # runs first: nothing interrupts the stopping of the two above
+        started.callback(ignore_signals)  # nothing interrupts the stopping of the two above
         wait_ready(server, wish.run)
+        started.enter_context(health(Server.of(wish.run.path), host=wish.host, port=wish.ports.health))
         say_how_to_ask(wish)
         server.wait()
         check_alive(server, wish.run)
@@ -126,11 +134,12 @@ def export(bundle: Bundle, wish: Wish) -> None:
     """
     graphs = BUILD / bundle.path.resolve().name
     if wish.exports and wish.engine != EAGER:  # the export knows what is up to date, its own code and versions included
-        _python("-m", "export", "all", str(bundle.path))
-    _python(
+        run_python("-m", "export", "all", str(bundle.path))
+    run_python(
         *("-m", "export.archive", str(bundle.path)),
         *("--graphs", str(graphs), "--out", str(wish.run.model_store), "--cache", str(wish.run.cache)),
         *("--engine", wish.engine, "--workers", str(wish.workers), "--threads", str(wish.threads)),
+        *("--batch-size", str(wish.batch_size)),
     )
 
 
@@ -164,7 +173,15 @@ def ignore_signals() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _python(*arguments: str) -> None:
+def run_python(*arguments: str) -> None:
+    """Run a Python module of the checkout in a process of its own.
+
+    Args:
+        *arguments: Of the interpreter.
+
+    Raises:
+        ServerDied: It failed; it has said why.
+    """
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
         [sys.executable, *arguments], env={**os.environ, "PYTHONPATH": path}, check=False, stdout=sys.stderr
@@ -185,12 +202,16 @@ def main(
     grpc_management_port: Annotated[
         int | None, typer.Option(envvar="GRPC_MANAGEMENT_PORT", help="PORT + 5 if absent.")
     ] = None,
+    health_port: Annotated[int | None, typer.Option(envvar="HEALTH_PORT", help="PORT + 6 if absent.")] = None,
     host: Annotated[str, typer.Option(help="Where predictions and metrics are listened for.")] = HERE,
     engine: Annotated[Engine, typer.Option(envvar="ENGINE", help="What runs the graphs.")] = "onnxruntime",
     workers: Annotated[int, typer.Option(envvar="WORKERS", min=1, help="Processes, each with the whole model.")] = 1,
     threads: Annotated[
         int | None, typer.Option(envvar="THREADS", min=1, help="Of each worker; absent, cores / workers.")
     ] = None,
+    batch_size: Annotated[
+        int, typer.Option(envvar="BATCH_SIZE", min=1, help="Most requests that a worker takes at once.")
+    ] = BATCH_SIZE,
     run_dir: Annotated[
         Path | None, typer.Option(envvar="RUN_DIR", help="Where it writes; build/serve-PORT if absent.")
     ] = None,
@@ -201,7 +222,7 @@ def main(
     ] = True,
 ) -> None:
     """Serve a bundle with TorchServe until Ctrl-C."""
-    chosen = (management_port, metrics_port, exporter_port, grpc_port, grpc_management_port)
+    chosen = (management_port, metrics_port, exporter_port, grpc_port, grpc_management_port, health_port)
     following = (own or port + place for place, own in enumerate(chosen, start=1))
     wish = Wish(
         bundle=bundle,
@@ -213,6 +234,7 @@ def main(
         run=RunDirectory((run_dir or BUILD / f"serve-{port}").resolve()),
         console=foreground,
         exports=export_first,
+        batch_size=batch_size,
     )
     with signals_interrupt():
         try:

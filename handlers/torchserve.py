@@ -46,7 +46,7 @@ TAIL_LINES = 30
 
 @dataclass(frozen=True)
 class Ports:
-    """Six ports of one server; all but the first follow it where they are not chosen."""
+    """Seven ports of one server; all but the first follow it where they are not chosen."""
 
     inference: int
     management: int
@@ -54,9 +54,10 @@ class Ports:
     exporter: int
     grpc_inference: int
     grpc_management: int
+    health: int
 
     def check_free(self, host: str) -> None:
-        """See that all six are different and free.
+        """See that all are different and free.
 
         Args:
             host: Where predictions and our metrics will be listened for; the others listen on this machine alone.
@@ -73,7 +74,7 @@ class Ports:
             _check_free(host if name in PUBLIC else HERE, port, option)
 
 
-PUBLIC = {"inference", "exporter"}
+PUBLIC = {"inference", "exporter", "health"}
 OPTIONS = {
     "inference": "--port",
     "management": "--management-port",
@@ -81,6 +82,7 @@ OPTIONS = {
     "exporter": "--exporter-port",
     "grpc_inference": "--grpc-port",
     "grpc_management": "--grpc-management-port",
+    "health": "--health-port",
 }
 
 

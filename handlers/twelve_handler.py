@@ -31,6 +31,9 @@ from twelve.tracing import tracers
 from twelve.wire import FORM, JSON, Call, Reply, media_type, refused, request_name
 
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
+OURS = ("X-Answered-By", "twelve")
+"""A header that tells a proxy in front our own errors from TorchServe's, which it may ask again about."""
+
 BODILESS = "a request without a body"
 """TorchServe names no methods and passes all on alike. What brings neither a body nor its type is taken for a GET."""
 
@@ -89,6 +92,7 @@ class TwelveHandler:
             reply = refused(EngineFailed(sentence), request_id=call.request_id, task=reply.task)
         context.set_response_status(reply.status, PHRASES[reply.status], place)
         context.set_response_content_type(place, JSON)
+        context.set_response_header(place, *OURS)
         return reply.body
 
 

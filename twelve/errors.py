@@ -76,6 +76,13 @@ class Unauthorised(RequestError):
     status = 401
 
 
+class UnknownPath(RequestError):
+    """Nothing is served at this address."""
+
+    code = "unknown-path"
+    status = 404
+
+
 class UnknownTask(RequestError):
     """No task bears this name or token number."""
 
@@ -95,6 +102,13 @@ class MethodNotAllowed(RequestError):
 
     code = "method"
     status = 405
+
+
+class TooSlow(RequestError):
+    """The client stopped sending in the middle of its request."""
+
+    code = "too-slow"
+    status = 408
 
 
 class TaskNotInCheckpoint(RequestError):

@@ -23,7 +23,7 @@ from tests.bundles import picture
 from tests.checkout import ROOT
 from twelve.tasks import TASKS
 
-PORTS = ("PORT", "MANAGEMENT_PORT", "METRICS_PORT", "EXPORTER_PORT", "GRPC_PORT", "GRPC_MANAGEMENT_PORT")
+PORTS = ("PORT", "MANAGEMENT_PORT", "METRICS_PORT", "EXPORTER_PORT", "GRPC_PORT", "GRPC_MANAGEMENT_PORT", "HEALTH_PORT")
 START_TIMEOUT_S, STOP_TIMEOUT_S, ANSWER_TIMEOUT_S = 600, 30, 60
 
 Answered = tuple[int, dict[str, Any]]

@@ -88,14 +88,14 @@ def test_a_template_without_a_line_that_is_set_is_refused():
 
 def test_only_predictions_are_listened_for_beyond_this_machine(tmp_path):
     run = RunDirectory(tmp_path)
-    torchserve.write_config(run, Ports(1, 2, 3, 4, 5, 6), "0.0.0.0")
+    torchserve.write_config(run, Ports(1, 2, 3, 4, 5, 6, 7), "0.0.0.0")
     public = [line for line in run.config.read_text().splitlines() if "0.0.0.0" in line]
     assert public == ["inference_address=http://0.0.0.0:1"]
 
 
 def test_a_port_wanted_twice_is_refused():
     with pytest.raises(ConfigInvalid, match="port 2 is wanted twice, by --management-port and --exporter-port"):
-        Ports(1, 2, 3, 2, 5, 6).check_free("127.0.0.1")
+        Ports(1, 2, 3, 2, 5, 6, 7).check_free("127.0.0.1")
 
 
 def test_torchserve_lets_the_largest_picture_and_the_longest_answer_through():
@@ -115,7 +115,7 @@ def test_the_configuration_keeps_torchserve_shut():
 
 def test_a_run_directory_is_where_the_healthcheck_looks(tmp_path):
     run = RunDirectory(tmp_path)
-    torchserve.write_config(run, Ports(1, 2, 3, 4, 5, 6), "0.0.0.0")
+    torchserve.write_config(run, Ports(1, 2, 3, 4, 5, 6, 7), "0.0.0.0")
     make_model_directory(make_tiny_bundle(tmp_path / "tiny").path, None, run.model_store)
     server = Server.of(tmp_path)
     assert (server.inference, server.management) == ("http://127.0.0.1:1", "http://127.0.0.1:2")
@@ -165,8 +165,8 @@ def test_a_dead_server_is_told_with_its_exit_code_and_the_logs_tail(process, run
 def test_the_export_itself_decides_what_is_up_to_date(tmp_path, monkeypatch, engine, exports):
     bundle = make_tiny_bundle(tmp_path / "tiny")
     called = []
-    monkeypatch.setattr(serve, "_python", lambda *arguments: called.append(arguments[1:3]))
-    ports, run = Ports(1, 2, 3, 4, 5, 6), RunDirectory(tmp_path / "run")
+    monkeypatch.setattr(serve, "run_python", lambda *arguments: called.append(arguments[1:3]))
+    ports, run = Ports(1, 2, 3, 4, 5, 6, 7), RunDirectory(tmp_path / "run")
     serve.export(bundle, serve.Wish(bundle.path, engine, 1, 1, "127.0.0.1", ports, run, console=False))
     assert called == [("export", "all")] * exports + [("export.archive", str(bundle.path))]
 
@@ -174,8 +174,8 @@ def test_the_export_itself_decides_what_is_up_to_date(tmp_path, monkeypatch, eng
 def test_where_the_exporter_is_not_installed_the_graphs_that_are_there_are_served(tmp_path, monkeypatch):
     bundle = make_tiny_bundle(tmp_path / "tiny")
     called = []
-    monkeypatch.setattr(serve, "_python", lambda *arguments: called.append(arguments[1]))
-    ports, run = Ports(1, 2, 3, 4, 5, 6), RunDirectory(tmp_path / "run")
+    monkeypatch.setattr(serve, "run_python", lambda *arguments: called.append(arguments[1]))
+    ports, run = Ports(1, 2, 3, 4, 5, 6, 7), RunDirectory(tmp_path / "run")
     wish = serve.Wish(bundle.path, "onnxruntime", 1, 1, "127.0.0.1", ports, run, console=False, exports=False)
     serve.export(bundle, wish)
     assert called == ["export.archive"]
