@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs Debian's nginx and prometheus for `make test-edge`, without starting them as services. Needs root.
+# Installs Debian's nginx, openssl and prometheus for `make serve-edge` and `make test-edge`, without starting them as
+# services. Needs root.
 set -euo pipefail
 
 missing=()
-for program in nginx prometheus; do
+for program in nginx openssl prometheus; do
     [ -n "$(PATH="$PATH:/usr/sbin" command -v "$program")" ] || missing+=("$program")
 done
 [ "${#missing[@]}" -gt 0 ] || exit 0

@@ -104,13 +104,6 @@ class MethodNotAllowed(RequestError):
     status = 405
 
 
-class TooSlow(RequestError):
-    """The client stopped sending in the middle of its request."""
-
-    code = "too-slow"
-    status = 408
-
-
 class TaskNotInCheckpoint(RequestError):
     """The task exists, but the bundle that is served was not trained on it."""
 
