@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from prometheus_client import start_http_server
+from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -130,6 +130,11 @@ def start(directory: Path, *, host: str, port: int, others: Sequence[Collector] 
     registry = collected(directory)
     for collector in others:
         registry.register(collector)
+    return listen(registry, host=host, port=port)
+
+
+def listen(registry: CollectorRegistry, *, host: str, port: int) -> Callable[[], None]:
+    """Serve a registry from a thread of this process; gives what stops it."""
     server, thread = start_http_server(port, addr=host, registry=registry)
 
     def stop() -> None:

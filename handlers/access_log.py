@@ -1,0 +1,125 @@
+"""What nginx answered, counted from its access log: `python -m handlers.access_log --log FILE`.
+
+Workers cannot count what never reached them: refusals, and answers that nginx gives for a server that is gone. A
+restart of this program counts anew from nothing, as Prometheus expects of a counter.
+
+    twelve_edge_requests_total{status}    predictions asked for, by the status that the client got
+"""
+
+import json
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from handlers.exporter import listen
+
+PREDICTIONS = ("/v1/tasks/", "/predictions/")
+"""How the paths begin that ask for a prediction; probes and the list of tasks are no requests of a client's."""
+
+STATUSES = (200, 400, 401, 404, 405, 408, 409, 411, 413, 414, 415, 422, 429, 431, 500, 502, 503, 504, 507)
+"""Told from the start, with 0: the first failure is seen as a rise, which the birth of a series is not."""
+
+PORT = 8086
+"""The next after those of a server."""
+
+
+class AccessLog(Collector):
+    """Counts the lines of a log that grows, and is moved away now and then."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._unfinished = b""
+        self._counts: Counter[int] = Counter(dict.fromkeys(STATUSES, 0))
+        self._one_scrape = threading.Lock()
+
+    def collect(self) -> Iterator[Metric]:
+        """Count what was written since the last time, and tell all."""
+        family = CounterMetricFamily("twelve_edge_requests", "Predictions asked for.", labels=["status"])
+        with self._one_scrape:
+            for line in self._new_lines():
+                self._count(line)
+            for status, count in self._counts.items():
+                family.add_metric([str(status)], count)
+        yield family
+
+    def describe(self) -> Iterator[Metric]:
+        """Give nothing: registration reads nothing."""
+        return iter(())
+
+    def _count(self, line: bytes) -> None:
+        entry = json.loads(line)
+        if entry["path"].startswith(PREDICTIONS):
+            self._counts[int(entry["status"])] += 1
+
+    def _new_lines(self) -> Iterator[bytes]:
+        yield from self._rest()
+        if self._is_moved():
+            self._reopen()
+            yield from self._rest()
+
+    def _rest(self) -> Iterator[bytes]:
+        """Give the lines up to the end; one that is still being written waits for its end."""
+        if self._file is None:
+            return
+        *lines, self._unfinished = (self._unfinished + self._file.read()).split(b"\n")
+        yield from lines
+
+    def _is_moved(self) -> bool:
+        try:
+            named = os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        if self._file is None:
+            return True
+        opened = os.fstat(self._file.fileno())
+        return (opened.st_dev, opened.st_ino) != (named.st_dev, named.st_ino) or opened.st_size < self._file.tell()
+
+    def _reopen(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file, self._unfinished = self._path.open("rb"), b""
+
+
+def start(log: Path, *, host: str, port: int) -> Callable[[], None]:
+    """Serve `/metrics` from a thread of this process.
+
+    Args:
+        log: The access log; it need not be there yet.
+        host: Address to listen on.
+        port: Likewise.
+
+    Returns:
+        What stops it.
+
+    Raises:
+        OSError: The port is taken.
+    """
+    registry = CollectorRegistry()
+    registry.register(AccessLog(log))
+    return listen(registry, host=host, port=port)
+
+
+def main(
+    log: Annotated[Path, typer.Option(envvar="ACCESS_LOG", help="The access log, as ops/nginx/nginx.conf has it.")],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="EDGE_EXPORTER_PORT", help="Port to listen on.")] = PORT,
+) -> None:
+    """Serve what nginx answered until a signal comes."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # before the thread, which inherits it
+    stop = start(log, host=host, port=port)
+    signal.sigwait((signal.SIGINT, signal.SIGTERM))
+    stop()
+
+
+if __name__ == "__main__":
+    typer.run(main)

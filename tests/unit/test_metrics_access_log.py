@@ -1,0 +1,77 @@
+import json
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from handlers.access_log import STATUSES, AccessLog
+
+
+class Log:
+    """A log with its counter."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.registry = CollectorRegistry()
+        self.registry.register(AccessLog(path))
+
+    def write(self, *statuses: int, path: str = "/v1/tasks/gqa") -> None:
+        with self.path.open("a") as file:
+            file.writelines(line(status, path) for status in statuses)
+
+    def count(self, status: int) -> float | None:
+        return self.registry.get_sample_value("twelve_edge_requests_total", {"status": str(status)})
+
+
+def line(status: int, path: str = "/v1/tasks/gqa") -> str:
+    return json.dumps({"path": path, "status": status, "request": 'a"status":503', "seconds": 0.25}) + "\n"
+
+
+@pytest.fixture
+def log(tmp_path):
+    return Log(tmp_path / "access.log")
+
+
+def test_every_status_is_told_before_the_first_request(log):
+    assert {status: log.count(status) for status in STATUSES} == dict.fromkeys(STATUSES, 0)
+
+
+def test_each_line_is_counted_once(log):
+    log.write(200, 200, 503)
+    assert (log.count(200), log.count(503)) == (2, 1)
+    log.write(200, 418)
+    assert (log.count(200), log.count(418)) == (3, 1)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/tasks", "/v1/tasksgqa", "/"])
+def test_only_predictions_count(log, path):
+    log.write(200, path=path)
+    assert log.count(200) == 0
+
+
+def test_a_line_counts_when_it_is_finished(log):
+    whole = line(503)
+    with log.path.open("a") as file:
+        file.write(whole[:20])
+        file.flush()
+        assert log.count(503) == 0
+        file.write(whole[20:])
+    assert log.count(503) == 1
+
+
+def test_a_log_that_was_moved_away_is_read_to_its_end_and_its_successor_too(log):
+    log.write(200)
+    assert log.count(200) == 1
+    log.write(200)
+    log.path.rename(log.path.with_suffix(".1"))
+    log.write(200, 200)
+    assert log.count(200) == 4
+
+
+def test_a_log_that_was_emptied_is_read_from_its_start(log):
+    log.write(200, 200)
+    assert log.count(200) == 2
+    log.path.write_text("")
+    assert log.count(200) == 2
+    log.write(200)
+    assert log.count(200) == 3
