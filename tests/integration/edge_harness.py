@@ -247,7 +247,9 @@ def free_block(count: int) -> int:
 
 
 @contextmanager
-def asking(live: LiveEdge, ask: Callable[[httpx.Client], httpx.Response], clients: int) -> Iterator[list[Any]]:
+def asking(
+    live: LiveEdge, ask: Callable[[httpx.Client], httpx.Response], clients: int, *, pause_s: float = 0.0
+) -> Iterator[list[Any]]:
     """Ask again and again from several clients while something happens; give what came back, errors included."""
     came: list[Any] = []
     ended = threading.Event()
@@ -259,6 +261,7 @@ def asking(live: LiveEdge, ask: Callable[[httpx.Client], httpx.Response], client
                     came.append(ask(client))
                 except httpx.HTTPError as error:
                     came.append(error)
+                time.sleep(pause_s)
 
     threads = [threading.Thread(target=keep_asking) for _ in range(clients)]
     for thread in threads:
