@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from handlers import edge_keys, edge_nginx
+from handlers import access_log, edge_keys, edge_nginx
 from handlers.edge_fleet import Fleet, Instance, Plan
 from handlers.edge_nginx import Limits, Nginx, Site
 from handlers.edge_orders import Orders
@@ -50,6 +50,7 @@ class Edge:
         site: What nginx serves.
         run_dir: Where all of it is written.
         exports: Whether graphs are brought up to date before they are served.
+        metrics_port: Where it is told what nginx answered.
     """
 
     plan: Plan
@@ -57,6 +58,7 @@ class Edge:
     site: Site
     run_dir: Path
     exports: bool
+    metrics_port: int = access_log.PORT
 
 
 RunDir = Annotated[Path, typer.Option(envvar="RUN_DIR", help="Where the launcher writes.")]
@@ -85,6 +87,7 @@ def serve(edge: Edge) -> None:
     with ExitStack() as started:
         started.enter_context(fleet.running())
         nginx = started.enter_context(edge_nginx.running(site))
+        started.callback(access_log.start(site.folder / "logs" / "access.log", host=HERE, port=edge.metrics_port))
         orders.open()
         started.callback(orders.close)
         started.callback(ignore_signals)
@@ -215,6 +218,9 @@ def serve_command(
     in_flight: Annotated[
         int, typer.Option(envvar="IN_FLIGHT", min=1, help="Requests that one server holds.")
     ] = Limits.in_flight,
+    metrics_port: Annotated[
+        int, typer.Option(envvar="EDGE_EXPORTER_PORT", help="Of nginx's metrics, on this machine alone.")
+    ] = access_log.PORT,
     run_dir: RunDir = DEFAULT_RUN_DIR,
     export_first: Annotated[
         bool, typer.Option("--export/--no-export", help="Bring the graphs up to date first.")
@@ -237,7 +243,7 @@ def serve_command(
     )
     plan = Plan(bundle.resolve(), engine, workers, own_threads, batch_size)
     with told(), signals_interrupt():
-        serve(Edge(plan, servers, site, run_dir, export_first))
+        serve(Edge(plan, servers, site, run_dir, export_first, metrics_port))
 
 
 @app.command()

@@ -1,9 +1,12 @@
 """The Grafana dashboard as code: `python -m ops.grafana.dashboard` writes `dashboards/twelve.json` beside this file.
 
-Four rows: who asks, how long it takes, where the time goes, what goes wrong.
+Six rows: whether the objectives are kept, who asks, how long it takes, where the time goes, what is full, what goes
+wrong.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
+from string import ascii_uppercase
 
 from grafana_foundation_sdk.builders import common, dashboard, prometheus, timeseries
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
@@ -20,6 +23,11 @@ WINDOW = "$__rate_interval"
 OUR_FAULT = "|".join(kind.code for kind in ServerError.__subclasses__())
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+FAILURES_ALLOWED, SLOW_ALLOWED = 0.001, 0.01
+"""Shares of all predictions, as ops/alerts/twelve.rules.yml has them."""
+
+BURN_WINDOWS = ("5m", "1h", "6h", "3d")
+
 HALF, THIRD, HEIGHT = 12, 8, 8
 """A dashboard is 24 wide."""
 
@@ -42,7 +50,14 @@ def build() -> dashboard.Dashboard:
         .tooltip(DashboardCursorSync.CROSSHAIR)
         .with_variable(source)
     )
-    rows = {"Traffic": traffic(), "Time by task": latency(), "Time by stage": stages(), "Errors": errors()}
+    rows = {
+        "Objectives": objectives(),
+        "Traffic": traffic(),
+        "Time by task": latency(),
+        "Time by stage": stages(),
+        "Saturation": saturation(),
+        "Errors": errors(),
+    }
     for title, panels in rows.items():
         board = board.with_row(dashboard.Row(title))
         for panel in panels:
@@ -50,18 +65,30 @@ def build() -> dashboard.Dashboard:
     return board
 
 
+def objectives() -> list[Panel]:
+    """Show how fast the allowed failures and slow answers are used up; at 1 they last as long as they should."""
+    failures = [(f"twelve:failed_share:rate{window} / {FAILURES_ALLOWED}", window) for window in BURN_WINDOWS]
+    slow = [(f"twelve:slow_share:rate{window} / {SLOW_ALLOWED}", window) for window in BURN_WINDOWS]
+    return [
+        lines("Failures, times the allowed rate", "short", HALF, failures),
+        lines("Slow answers, times the allowed rate", "short", HALF, slow),
+    ]
+
+
 def traffic() -> list[Panel]:
     """Show who asks."""
     by_task = f"sum by (task) (rate(twelve_requests_total[{WINDOW}]))"
     by_code = f"sum by (code) (rate(twelve_requests_total[{WINDOW}]))"
+    by_status = f"sum by (status) (rate(twelve_edge_requests_total[{WINDOW}])) > 0"
     return [
-        stacked(chart("Requests by task", "reqps", HALF, by_task, "{{task}}")),
-        stacked(chart("Answers by code", "reqps", HALF, by_code, "{{code}}")),
+        stacked(chart("Requests by task", "reqps", THIRD, by_task, "{{task}}")),
+        stacked(chart("Answers by code", "reqps", THIRD, by_code, "{{code}}")),
+        stacked(chart("nginx's answers by status", "reqps", THIRD, by_status, "{{status}}")),
     ]
 
 
 def latency() -> list[Panel]:
-    """Show how long it takes, from a worker's receipt to its answer."""
+    """Show how long it takes, from a request's entry to its answer."""
     rates = f"sum by (task, le) (rate(twelve_request_seconds_bucket[{WINDOW}]))"
     return [
         chart(f"{name} by task", "s", THIRD, f"histogram_quantile({share}, {rates})", "{{task}}")
@@ -83,6 +110,21 @@ def stages() -> list[Panel]:
     ]
 
 
+def saturation() -> list[Panel]:
+    """Show what is full: the queue, the workers, the passes, and the cache that keeps the detector from running."""
+    queued = "twelve_queue_depth / twelve_queue_capacity"
+    workers = [("twelve_workers_ready", "ready {{instance}}"), ("twelve_workers_wanted", "wanted {{instance}}")]
+    rows = f"sum by (le) (rate(twelve_batch_rows_bucket[{WINDOW}]))"
+    sizes = [(f"histogram_quantile({share}, {rows})", name) for name, share in QUANTILES.items()]
+    found = f"sum by (result) (rate(twelve_feature_cache_total[{WINDOW}]))"
+    return [
+        chart("Queue, share of its capacity", "percentunit", HALF, queued, "{{instance}}"),
+        lines("Workers", "short", HALF, workers),
+        lines("Rows in a batch", "short", HALF, sizes),
+        stacked(chart("Pictures by where their regions were", "short", HALF, found, "{{result}}")),
+    ]
+
+
 def errors() -> list[Panel]:
     """Show what goes wrong: the callers' errors, ours, and what TorchServe answered by itself."""
     refused = f'sum by (task, code) (rate(twelve_requests_total{{code!="ok"}}[{WINDOW}]))'
@@ -97,19 +139,23 @@ def errors() -> list[Panel]:
 
 
 def chart(title: str, unit: str, width: int, expression: str, legend: str) -> Panel:
-    """Give a panel of lines, one query in it.
+    """Give a panel of lines, one query in it; arguments as of `lines`."""
+    return lines(title, unit, width, [(expression, legend)])
+
+
+def lines(title: str, unit: str, width: int, queries: Sequence[tuple[str, str]]) -> Panel:
+    """Give a panel of lines.
 
     Args:
         title: Above it.
         unit: In Grafana's names.
         width: Of 24.
-        expression: PromQL.
-        legend: Of a line, with its labels in double braces.
+        queries: PromQL, and the legend of its lines with their labels in double braces.
 
     Returns:
         The panel's builder.
     """
-    return (
+    panel = (
         Panel()
         .title(title)
         .unit(unit)
@@ -120,8 +166,10 @@ def chart(title: str, unit: str, width: int, expression: str, legend: str) -> Pa
         .datasource(SOURCE)
         .legend(common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM))
         .tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI))
-        .with_target(prometheus.Dataquery().ref_id("A").expr(expression).legend_format(legend).range())
     )
+    for name, (expression, legend) in zip(ascii_uppercase, queries, strict=False):
+        panel = panel.with_target(prometheus.Dataquery().ref_id(name).expr(expression).legend_format(legend).range())
+    return panel
 
 
 def stacked(panel: Panel) -> Panel:

@@ -173,6 +173,7 @@ class LiveEdge:
     run_dir: Path
     port: int
     first_port: int
+    metrics_port: int
     key: str
     client: httpx.Client
     environment: Mapping[str, str]
@@ -204,8 +205,9 @@ class LiveEdge:
 @contextmanager
 def edge_serving(bundle: Path, folder: Path, **settings: object) -> Iterator[LiveEdge]:
     """Start nginx and servers in an empty folder by the launcher; leaving stops them as Ctrl-C does."""
-    port, first_port, run_dir = free_ports(1)[0], free_block(PORTS_OF_A_SERVER * 2), folder / "run"
+    (port, metrics_port), first_port, run_dir = free_ports(2), free_block(PORTS_OF_A_SERVER * 2), folder / "run"
     own = {"BUNDLE": bundle, "HTTPS_PORT": port, "INSTANCE_PORT": first_port, "RUN_DIR": run_dir, "PYTHONPATH": ROOT}
+    own["EDGE_EXPORTER_PORT"] = metrics_port
     environment = {**os.environ, **{name: str(value) for name, value in {**own, **settings}.items()}}
     with ExitStack() as closing:
         log = closing.enter_context((folder / "edge.log").open("wb"))
@@ -220,7 +222,7 @@ def edge_serving(bundle: Path, folder: Path, **settings: object) -> Iterator[Liv
         told = wait_told(process, folder / "edge.log", "The server is ready")
         key = re.findall(r"export KEY=(\w+)", told)[0]
         client = closing.enter_context(client_of(run_dir / "nginx" / "certificate.pem", key))
-        yield LiveEdge(process, run_dir, port, first_port, key, client, environment)
+        yield LiveEdge(process, run_dir, port, first_port, metrics_port, key, client, environment)
 
 
 def wait_told(process: subprocess.Popen[bytes], log: Path, sentence: str) -> str:
