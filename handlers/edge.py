@@ -19,13 +19,16 @@ from handlers import access_log, edge_keys, edge_nginx
 from handlers.edge_fleet import Fleet, Instance, Plan
 from handlers.edge_nginx import Limits, Nginx, Site
 from handlers.edge_orders import Orders
-from handlers.serve import BATCH_SIZE, BUILD, EAGER, Engine, cores, ignore_signals, run_python, signals_interrupt
+from handlers.serve import BUILD, EAGER, Engine, cores, ignore_signals, run_python, signals_interrupt
 from handlers.torchserve import HERE, OPTIONS, ROOT, Ports, ServerDied
 from twelve.bundle import Bundle
 from twelve.errors import ConfigInvalid, StartupError
 
 BETWEEN_LOOKS_S = 0.5
 MOST_INSTANCES = 9
+ONE_REQUEST = 1
+"""A batch: those that wait for company are lost when a worker dies (docs/decisions/0005)."""
+
 FIRST_CLIENT = "first"
 CERTIFICATE_DAYS = 365
 
@@ -203,7 +206,7 @@ def serve_command(
     threads: Annotated[int | None, typer.Option(envvar="THREADS", min=1, help="Of each worker.")] = None,
     batch_size: Annotated[
         int, typer.Option(envvar="BATCH_SIZE", min=1, help="Most requests that a worker takes at once.")
-    ] = BATCH_SIZE,
+    ] = ONE_REQUEST,
     certificate: Annotated[Path | None, typer.Option(envvar="TLS_CERTIFICATE", help="With its chain; PEM.")] = None,
     private_key: Annotated[Path | None, typer.Option(envvar="TLS_PRIVATE_KEY", help="Of the certificate.")] = None,
     keys: Annotated[Path | None, typer.Option(envvar="KEYS", help="File of API keys; RUN_DIR/keys if absent.")] = None,
