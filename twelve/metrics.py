@@ -21,10 +21,11 @@ DIRECTORY_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Names the folder that workers write to; prometheus_client reads it when it is imported."""
 
 SHORTEST_S, LONGEST_S = 0.002, 30.0
-"""Between these a request's time lies, and its quantiles are to be right within 10 %."""
+"""Between these a request's time lies, and its quantiles are to be right within 5 %."""
 
-REQUEST_STEPS_A_DECADE = 25
-"""Neighbouring bounds differ by 10^(1/25) = 1.096."""
+REQUEST_STEPS_A_DECADE = 50
+"""Neighbouring bounds differ by 10^(1/50) = 1.047, which is the most that a quantile can be wrong by. 2 seconds, the
+objective, are a bound."""
 
 SHORTEST_STAGE_S = 0.0001
 STAGE_STEPS_A_DECADE = 8

@@ -13,7 +13,8 @@ from handlers.exporter import empty, start
 from twelve.metrics import LONGEST_S, REQUEST_STEPS_A_DECADE, SHORTEST_S, ServiceMetrics, bounds, collected
 from twelve.observer import Done
 
-FINEST_RATIO = 1.1  # of neighbouring bounds; a quantile is then wrong by at most 10 %
+FINEST_RATIO = 1.05  # of neighbouring bounds; a quantile is then wrong by at most 5 %
+OBJECTIVE_S = 2.0  # what the alerts call slow; they ask for this very bound
 
 ONE_WORKER = """
 import os, signal, sys
@@ -45,11 +46,12 @@ def run_worker(directory, fate):
     subprocess.run([sys.executable, "-c", ONE_WORKER, fate], env=environment, check=False)
 
 
-def test_request_bounds_lie_close_enough_for_quantiles_within_ten_percent():
+def test_request_bounds_lie_close_enough_for_quantiles_within_five_percent():
     found = bounds(SHORTEST_S, LONGEST_S, steps_a_decade=REQUEST_STEPS_A_DECADE)
     assert found[0] == SHORTEST_S
     assert found[-1] >= LONGEST_S
     assert max(upper / lower for lower, upper in pairwise(found)) <= FINEST_RATIO
+    assert OBJECTIVE_S in found
 
 
 def test_a_request_is_counted_by_task_and_code():
