@@ -3,32 +3,20 @@
 A program of its own, because to know the tasks is to import torch.
 """
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from twelve.bundle import Bundle
-from twelve.tasks import TASKS
+from twelve.roster import roster
+from twelve.schema import ModelName, TaskList
 
 
-def listed(bundle: Bundle) -> dict[str, Any]:
+def listed(bundle: Bundle) -> TaskList:
     """Describe the tasks that a bundle was trained on, with the JSON schema of their fields."""
-    known = [TASKS[name] for name in TASKS if name in bundle.manifest.tasks]
-    return {
-        "model": {"name": bundle.manifest.name, "version": bundle.manifest.version},
-        "tasks": [
-            {
-                "task": task.name,
-                "token": task.token,
-                "summary": task.summary,
-                "path": f"/v1/tasks/{task.name}",
-                "request": task.request.model_json_schema(),
-            }
-            for task in known
-        ],
-    }
+    manifest = bundle.manifest
+    return roster(ModelName(name=manifest.name, version=manifest.version), manifest.tasks)
 
 
 def main(
@@ -37,7 +25,7 @@ def main(
 ) -> None:
     """Write the list of a bundle's tasks; who reads meanwhile gets the old one whole."""
     new = file.with_name(f"{file.name}.new")
-    new.write_text(json.dumps(listed(Bundle.open(bundle))), encoding="utf-8")
+    new.write_text(listed(Bundle.open(bundle)).model_dump_json(), encoding="utf-8")
     new.rename(file)
 
 

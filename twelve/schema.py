@@ -7,10 +7,20 @@ before, or its regions brought along.
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, FailFast, Field, StrictStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    StrictStr,
+    ValidationError,
+    WithJsonSchema,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from twelve.errors import InvalidField, RequestError, TooLarge
@@ -26,20 +36,27 @@ MOST_TURNS = 64
 
 REF = re.compile(r"sha256:[0-9a-f]{64}")
 
+VISIBLE = re.compile(r"[^\s\x1c-\x1f\x85\ufeff]")
+"""One character of it makes a text more than blank. Spelt out: JSON Schema's idea of blanks and Python's differ here."""
+
 
 def _text(value: str) -> str:
     if len(value) > MOST_CHARACTERS:
         raise PydanticCustomError(
             "too_large", "has {got} characters, at most {most} are read", {"got": len(value), "most": MOST_CHARACTERS}
         )
-    if not value.strip():
+    if not VISIBLE.search(value):
         raise PydanticCustomError("empty_text", "is empty; write at least one word", {})
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise PydanticCustomError("surrogates", "holds half a surrogate pair; send valid Unicode", {})
     return value
 
 
-Text = Annotated[StrictStr, AfterValidator(_text)]
+Text = Annotated[
+    StrictStr,
+    AfterValidator(_text),
+    Field(json_schema_extra={"minLength": 1, "maxLength": MOST_CHARACTERS, "pattern": VISIBLE.pattern}),
+]
 """What a person wrote. Data through and through: "[SEP]" is text, not a token."""
 
 
@@ -73,7 +90,13 @@ def _base64(value: Any) -> bytes:
         raise PydanticCustomError("base64", "is not base64: {why}", {"why": str(error)}) from error
 
 
-Base64 = Annotated[bytes, BeforeValidator(_base64)]
+BASE64_SCHEMA: Mapping[str, Any] = {
+    "type": "string",
+    "contentEncoding": "base64",
+    "minLength": 4,
+    "pattern": "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+}
+Base64 = Annotated[bytes, BeforeValidator(_base64), WithJsonSchema(dict(BASE64_SCHEMA))]
 
 
 LONGEST_SIDE = 1_000_000
@@ -93,7 +116,7 @@ class ImageRef(BaseModel):
     """A picture that was sent before."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    ref: StrictStr
+    ref: Annotated[StrictStr, Field(json_schema_extra={"pattern": f"^{REF.pattern}$"})]
 
 
 class BroughtRegions(BaseModel):
@@ -161,9 +184,7 @@ Image = Annotated[
     AnyImage,
     BeforeValidator(
         _image,
-        json_schema_input_type=Annotated[str, Field(json_schema_extra={"contentEncoding": "base64"})]
-        | ImageRef
-        | RegionsImage,
+        json_schema_input_type=Annotated[str, WithJsonSchema(dict(BASE64_SCHEMA))] | ImageRef | RegionsImage,
     ),
 ]
 """A picture, in one of the three ways."""
@@ -183,11 +204,23 @@ class TaskRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=False)
 
 
+AnswerValue = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "type": ["string", "integer", "boolean", "array"],
+            "items": {"type": "number"},
+            "description": "As the task says: text, an index from 0, true or false, or a box [x1, y1, x2, y2].",
+        }
+    ),
+]
+
+
 class Candidate(BaseModel):
     """One of the answers the model weighed."""
 
     model_config = ConfigDict(frozen=True)
-    answer: Any
+    answer: AnswerValue
     score: float
 
 
@@ -204,11 +237,30 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(frozen=True)
     task: str
-    answer: Any
+    answer: AnswerValue
     candidates: tuple[Candidate, ...]
     images: tuple[str | None, ...]
     model: ModelName
     timings_ms: dict[str, float]
+
+
+class ListedTask(BaseModel):
+    """One of the tasks that a served model was trained on, and how to ask it."""
+
+    model_config = ConfigDict(frozen=True)
+    task: str
+    token: int
+    summary: str
+    path: str
+    request: dict[str, Any]
+
+
+class TaskList(BaseModel):
+    """What a server answers `GET /v1/tasks` with: its model and the tasks, each with the JSON schema of its fields."""
+
+    model_config = ConfigDict(frozen=True)
+    model: ModelName
+    tasks: tuple[ListedTask, ...]
 
 
 class Problem(BaseModel):

@@ -202,7 +202,8 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
 
 def _task(fields: Mapping[str, Any], path: str | None) -> AnyTask:
     """Find the task that the body's name, its token and the path agree on; those that are absent agree with any."""
-    named, token = _name(fields.get(NAME)), _token(fields.get(TOKEN))
+    named = _name(fields[NAME]) if NAME in fields else None
+    token = _token(fields[TOKEN]) if TOKEN in fields else None
     if named is None and token is None and not path:
         raise InvalidField(f"{NAME}: is missing; name a task, or give its {TOKEN}", at=NAME)
     by_body = {find(key) for key in (named, token) if key is not None}
@@ -215,16 +216,16 @@ def _task(fields: Mapping[str, Any], path: str | None) -> AnyTask:
     return tasks.pop()
 
 
-def _name(value: Any) -> str | None:
+def _name(value: Any) -> str:
     decoded = _utf8(NAME, value) if isinstance(value, bytes | bytearray) else value
-    if decoded is None or isinstance(decoded, str):
+    if isinstance(decoded, str):
         return decoded
     raise InvalidField(f"{NAME}: must be text, got {kind_of(value)}", at=NAME)
 
 
-def _token(value: Any) -> int | None:
+def _token(value: Any) -> int:
     number = _json_text(TOKEN, value) if isinstance(value, bytes | bytearray) else value
-    if number is None or (isinstance(number, int) and not isinstance(number, bool)):
+    if isinstance(number, int) and not isinstance(number, bool):
         return number
     raise InvalidField(f"{TOKEN}: must be a whole number, got {kind_of(number)}", at=TOKEN)
 

@@ -15,6 +15,7 @@ import typer
 import twelve
 from twelve.cli.ask import ask
 from twelve.cli.check import check
+from twelve.cli.contract import openapi
 from twelve.cli.fetch import commands as fetch_commands
 from twelve.cli.importing import import_bert, import_checkpoint
 from twelve.cli.inventory import info, tasks
@@ -51,7 +52,7 @@ def _app() -> typer.Typer:
     app.callback()(_twelve)
     app.command(no_args_is_help=True)(ask)
     app.command(no_args_is_help=True)(regions)
-    for command in (tasks, info, check):
+    for command in (tasks, info, check, openapi):
         app.command()(command)
     app.command(no_args_is_help=True)(import_checkpoint)
     app.command(no_args_is_help=True)(import_bert)

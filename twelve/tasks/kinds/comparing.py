@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, FailFast
+from pydantic import BeforeValidator, FailFast, Field
 from pydantic_core import PydanticCustomError
 from torch import Tensor
 
@@ -30,7 +30,12 @@ class PairRequest(TaskRequest):
     """A statement about two pictures."""
 
     statement: Text
-    images: Annotated[tuple[Image, ...], FailFast(), BeforeValidator(_two)]
+    images: Annotated[
+        tuple[Image, ...],
+        FailFast(),
+        BeforeValidator(_two),
+        Field(json_schema_extra={"minItems": PICTURES_OF_A_PAIR, "maxItems": PICTURES_OF_A_PAIR}),
+    ]
 
 
 class Comparing(Task[PairRequest, ComparedImages]):
