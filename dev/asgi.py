@@ -1,12 +1,9 @@
-"""The same service behind any ASGI server, for debugging without Java: `BUNDLE=DIR uvicorn --factory dev.asgi:create`.
-
-One request at a time, no batches and no metrics: what is served to the world is served by TorchServe.
-"""
+"""The same service behind any ASGI server, to debug without Java: `BUNDLE=DIR uvicorn --factory dev.asgi:create`."""
 
 import asyncio
+import json
 import os
-import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+import re
 from dataclasses import replace
 from email.parser import BytesParser
 from email.policy import HTTP
@@ -14,66 +11,68 @@ from pathlib import Path
 from typing import Any
 
 from twelve.assembly import Settings
-from twelve.errors import TooLarge
+from twelve.errors import MethodNotAllowed, RequestError, TooLarge, UnknownPath
+from twelve.openapi import document
+from twelve.roster import roster
 from twelve.service import Service
-from twelve.wire import FORM, JSON, Call, Reply, media_type, refused
+from twelve.wire import FORM, JSON, REQUEST_HEADER, TASK_HEADER, Call, Reply, media_type, refused, request_name
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-PATH = "/predictions/twelve"
-MOST_BYTES = 32 << 20
-"""Of a request; as `max_request_size` of config.properties."""
+ASKED = re.compile(r"/predictions/twelve|/v1/tasks/(?P<task>[a-z0-9][a-z0-9+.-]{0,63})")
+MOST_BYTES = 32 << 20  # of a request, as `max_request_size` of config.properties
 
 
 class Adapter:
-    """An ASGI application over a service."""
+    """An ASGI application over a service, at nginx's paths: one request at a time; no keys, batches or metrics."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
-        self._one_at_a_time = asyncio.Lock()
+        self._service, self._one_at_a_time = service, asyncio.Lock()
+        tasks, well = roster(service.knowledge.model, service.knowledge.tasks).model_dump(mode="json"), {"status": "ok"}
+        pages = {"/v1/tasks": tasks, "/openapi.json": document(), "/healthz": well, "/readyz": well}
+        self._pages = {path: Reply(200, json.dumps(page).encode(), None) for path, page in pages.items()}
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answer one request; anything but HTTP and the one path is left alone."""
-        if scope["type"] != "http":
-            raise NotImplementedError(f"this application speaks HTTP, not {scope['type']}")
-        if scope["path"] != PATH:
-            return await _send(send, Reply(404, b"{}", None))
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Answer one request of HTTP; other protocols are not spoken."""
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        call = Call(b"", headers.get("content-type"), scope["method"], headers, str(uuid.uuid4()))
-        body = await _body(receive)
+        name = request_name(headers, otherwise=os.urandom(16).hex())
+        call = Call(b"", headers.get("content-type"), scope["method"], headers, name)
+        try:
+            reply = await self._answer(scope["path"], call, await _body(receive))
+        except RequestError as error:
+            reply = refused(error, request_id=name, task=None)
+        allowed = "GET, HEAD" if scope["path"] in self._pages else "POST"
+        sent = {"content-type": JSON, "content-length": len(reply.body), REQUEST_HEADER: name, "allow": allowed}
+        lines = [(key.encode(), str(value).encode()) for key, value in sent.items()]
+        await send({"type": "http.response.start", "status": reply.status, "headers": lines})
+        await send({"type": "http.response.body", "body": reply.body})
+
+    async def _answer(self, path: str, call: Call, body: bytes) -> Reply:
+        if path in self._pages and call.method not in ("GET", "HEAD"):
+            raise MethodNotAllowed(f"method: {path} is asked for by GET, got {call.method}")
+        if path in self._pages:
+            return self._pages[path]
+        if (asked := ASKED.fullmatch(path)) is None:
+            raise UnknownPath("nothing is served here; ask by POST /v1/tasks/TASK, GET /v1/tasks lists the tasks")
         if len(body) > MOST_BYTES:
-            error = TooLarge(f"body: has more than {MOST_BYTES} bytes, which is the most; send smaller pictures")
-            return await _send(send, refused(error, request_id=call.request_id, task=None))
-        call = replace(call, body=form(call, body) if media_type(call) == FORM else body)
+            raise TooLarge(f"body: has more than {MOST_BYTES} bytes, which is the most; send smaller pictures")
+        fields = form((call.content_type or "").encode("latin-1"), body) if media_type(call) == FORM else body
+        call = replace(call, body=fields, headers={**call.headers, TASK_HEADER: asked["task"] or ""})
         async with self._one_at_a_time:
-            (reply,) = await asyncio.to_thread(self._service.answer_calls, [call])
-        await _send(send, reply)
+            return (await asyncio.to_thread(self._service.answer_calls, [call]))[0]
 
 
-def form(call: Call, body: bytes) -> dict[str, bytes]:
+def form(content_type: bytes, body: bytes) -> dict[str, bytes]:
     """Read a multipart form: fields by name, of equal names the last, as TorchServe has it."""
-    head = f"Content-Type: {call.content_type}\r\n\r\n".encode("latin-1")
-    parts = BytesParser(policy=HTTP).parsebytes(head + body).iter_parts()
+    parts = BytesParser(policy=HTTP).parsebytes(b"Content-Type: %b\r\n\r\n%b" % (content_type, body)).iter_parts()
     named = ((part.get_param("name", header="content-disposition"), part.get_payload(decode=True)) for part in parts)
     return {str(name): bytes(content) for name, content in named if name is not None}
 
 
-async def _body(receive: Receive) -> bytes:
-    body = bytearray()
-    while len(body) <= MOST_BYTES:
+async def _body(receive: Any) -> bytes:
+    body, message = bytearray(), {"more_body": True}
+    while message.get("more_body") and len(body) <= MOST_BYTES:
         message = await receive()
         body += message.get("body", b"")
-        if not message.get("more_body"):
-            break
     return bytes(body)
-
-
-async def _send(send: Send, reply: Reply) -> None:
-    headers = [(b"content-type", JSON.encode()), (b"content-length", str(len(reply.body)).encode())]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
 
 
 def create() -> Adapter:

@@ -3,13 +3,17 @@ import asyncio
 import httpx
 import pytest
 
-from dev.asgi import MOST_BYTES, PATH, Adapter
+from dev.asgi import MOST_BYTES, Adapter
 from tests.bundles import make_tiny_bundle, picture
+from tests.checkout import ROOT
 from twelve.assembly import Settings
+from twelve.openapi import document
 from twelve.service import Service
+from twelve.tasks import TASKS
 
-URL = f"http://test{PATH}"
+COMMON = "/predictions/twelve"
 FIELDS = {"task": "vqa-v2", "question": "What color is it? ß"}
+MOST_LINES = 80
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +22,10 @@ def adapter(tmp_path_factory):
     return Adapter(Service.open(bundle.path, Settings(engine="eager")))
 
 
-def ask(adapter: Adapter, method: str = "POST", url: str = URL, **request) -> httpx.Response:
+def ask(adapter: Adapter, method: str = "POST", path: str = COMMON, **request) -> httpx.Response:
     async def once() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(adapter)) as client:
-            return await client.request(method, url, **request)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(adapter), base_url="http://test") as client:
+            return await client.request(method, path, **request)
 
     return asyncio.run(once())
 
@@ -39,8 +43,23 @@ def test_json_is_refused_as_the_contract_says(adapter):
     assert response.json()["error"]["message"].startswith("image: is missing")
 
 
-def test_get_is_refused(adapter):
-    assert ask(adapter, "GET").json()["error"]["code"] == "method"
+@pytest.mark.parametrize("path", ["/v1/tasks/refcoco+", "/v1/tasks/refcoco%2B", "/v1/tasks/refcoco-plus"])
+def test_a_task_is_asked_at_its_own_path(adapter, path):
+    response = ask(adapter, path=path, data={"expression": "it"}, files={"image": picture()})
+    assert response.status_code == 200, response.text
+    assert response.json()["task"] == "refcoco+"
+
+
+def test_a_header_of_the_callers_own_names_no_task(adapter):
+    response = ask(adapter, json={"question": "?"}, headers={"X-Task": "vqa-v2"})
+    assert response.json()["error"]["at"] == "task"
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", COMMON), ("PUT", "/v1/tasks/gqa"), ("POST", "/v1/tasks")])
+def test_another_method_is_refused_and_the_right_one_named(adapter, method, path):
+    response = ask(adapter, method, path)
+    assert (response.status_code, response.json()["error"]["code"]) == (405, "method")
+    assert ("GET" in response.headers["allow"]) == (path == "/v1/tasks")
 
 
 def test_a_body_above_the_limit_is_refused(adapter):
@@ -53,5 +72,27 @@ def test_a_form_that_is_none_is_refused(adapter):
     assert response.status_code in (400, 422)
 
 
-def test_there_is_one_path(adapter):
-    assert ask(adapter, url="http://test/").status_code == 404
+@pytest.mark.parametrize("path", ["/", "/v1/tasks/", "/v1/tasks/gqa/", "/v1/tasks/GQA", "/predictions/other"])
+def test_elsewhere_nothing_is_served(adapter, path):
+    response = ask(adapter, path=path)
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "unknown-path")
+
+
+def test_a_request_keeps_its_name(adapter):
+    response = ask(adapter, json={}, headers={"X-Request-Id": "mine"})
+    assert response.headers["x-request-id"] == response.json()["error"]["request"] == "mine"
+
+
+def test_a_request_without_a_plain_name_gets_one(adapter):
+    response = ask(adapter, json={}, headers={"X-Request-Id": "not mine"})
+    assert response.headers["x-request-id"] == response.json()["error"]["request"] != "not mine"
+
+
+def test_the_tasks_the_document_and_the_health_are_told(adapter):
+    assert [task["task"] for task in ask(adapter, "GET", "/v1/tasks").json()["tasks"]] == list(TASKS)
+    assert ask(adapter, "GET", "/openapi.json").json() == document()
+    assert ask(adapter, "GET", "/healthz").json() == ask(adapter, "GET", "/readyz").json() == {"status": "ok"}
+
+
+def test_the_adapter_stays_small():
+    assert len((ROOT / "dev/asgi.py").read_text(encoding="utf-8").splitlines()) <= MOST_LINES
