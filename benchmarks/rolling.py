@@ -177,7 +177,14 @@ class Edge:
 def running(bundle: Path, folder: Path) -> Iterator[Edge]:
     """Run nginx and two servers in a folder."""
     port, first = int(os.environ.get("HTTPS_PORT", "18443")), os.environ.get("INSTANCE_PORT", "18500")
-    own = {"BUNDLE": bundle, "RUN_DIR": folder / "run", "HTTPS_PORT": port, "INSTANCE_PORT": first, "PYTHONPATH": ROOT}
+    own = {
+        "BUNDLE": bundle,
+        "RUN_DIR": folder / "run",
+        "HTTPS_PORT": port,
+        "EDGE_EXPORTER_PORT": port + 1,
+        "INSTANCE_PORT": first,
+        "PYTHONPATH": ROOT,
+    }
     environment = {**os.environ, **{name: str(value) for name, value in own.items()}}
     log = folder / "edge.log"
     with log.open("wb") as output:
