@@ -5,57 +5,43 @@
         again = client.ask("snli-ve", image={"ref": answer.images[0]}, statement="The car is red.")
 
 Fields are the contract's. Requests change nothing on the server, so one that got no answer may be sent again.
+`AsyncClient` is the same for programs that await.
 """
 
+import asyncio
 import base64
 import io
-import random
+import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import singledispatch
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict, TypeVar, Unpack
+from urllib.parse import quote
 
 import httpx
 import numpy as np
 from PIL import Image
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from twelve.errors import (
-    DeadlineExceeded,
-    EngineFailed,
-    NoWorker,
-    OutOfMemory,
-    QueueFull,
-    RequestError,
-    ServerError,
-    TooLarge,
-    TwelveError,
-    Unauthorised,
-)
-from twelve.schema import Answer
+from twelve.errors import DeadlineExceeded, EngineFailed, NoWorker, ServerError
+from twelve.patience import UNSENT, Patience
+from twelve.refusals import error_of, start_of
+from twelve.schema import Answer, TaskList
 
-ROUTE = "/predictions/twelve"
-TIMEOUT_S = 60.0
+ROUTE, TASK_ROUTE = "/predictions/twelve", "/v1/tasks/{task}"
+"""Where questions are sent: all to one path, which every server has, or each to its task's, which nginx has."""
+
+TASKS_ROUTE, READY_ROUTE = "/v1/tasks", "/readyz"
+TIMEOUT_S, CONNECT_TIMEOUT_S = 60.0, 5.0
 RETRIES = 3
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 8.0
-"""Before the first retry, and before any: the wait doubles each time."""
+Trust = ssl.SSLContext | Path | str | bool
+"""Whom to believe that they are the server: a context, a file of certificates, or nobody in particular (False)."""
 
-BUSY = frozenset({QueueFull.status, NoWorker.status})
-"""Statuses that say: the same request may do later."""
-
-UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
-"""Failures of the connection. A timeout is none: whoever is slow is not helped by more requests."""
-
-BARE_STATUSES: Mapping[int, type[TwelveError]] = {
-    kind.status: kind for kind in (Unauthorised, TooLarge, QueueFull, NoWorker, DeadlineExceeded, OutOfMemory)
-}
-"""What a status means where the body is not ours: a proxy's, or the web server's own."""
-
-SHOWN_CHARACTERS = 200
-"""Of a body that is not ours."""
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @singledispatch
@@ -107,42 +93,151 @@ def _(image: Mapping) -> dict[str, Any]:  # type: ignore[type-arg]  # singledisp
     return {"regions": regions}
 
 
-class Client:
-    """A server's twelve tasks as one method. Threads may share it."""
+class Options(TypedDict, total=False):
+    """How a server is asked.
+
+    Attributes:
+        key: Of the API, where the server asks for one.
+        timeout_s: For a question in all: connecting, waiting, retries. The server is told, and drops what is too late.
+        connect_timeout_s: For each connection.
+        retries: Attempts after the first, where the connection fails or the server is busy.
+        route: ROUTE or TASK_ROUTE.
+        verify: Whom to believe that they are the server.
+        headers: To send with each request.
+    """
+
+    key: str | None
+    timeout_s: float
+    connect_timeout_s: float
+    retries: int
+    route: str
+    verify: Trust
+    headers: Mapping[str, str] | None
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request: what is the same in each of its attempts."""
+
+    method: str
+    url: str
+    patience: Patience
+    headers: Mapping[str, str]
+    json: Mapping[str, Any] | None = None
+
+    def attempt(self) -> dict[str, Any]:
+        """Give what the next attempt is made of."""
+        headers = {**self.headers, **self.patience.headers()}
+        return {
+            "method": self.method,
+            "url": self.url,
+            "json": self.json,
+            "headers": headers,
+            "timeout": self.patience.timeout(),
+        }
+
+
+class _Asking:
+    """What both clients do alike: all but sending and waiting."""
 
     def __init__(
         self,
         url: str,
         *,
+        key: str | None = None,
         timeout_s: float = TIMEOUT_S,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
         retries: int = RETRIES,
+        route: str = ROUTE,
+        verify: Trust = True,
         headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        self._connect_timeout_s = connect_timeout_s
+        self._retries = retries
+        self._route = route
+        self._verify = ssl.create_default_context(cafile=verify) if isinstance(verify, str | Path) else verify
+        self._headers = {**({"Authorization": f"Bearer {key}"} if key else {}), **(headers or {})}
+
+    def _question(
+        self, fields: Mapping[str, Any], images: Mapping[str, Any], *, timeout_s: float | None, request_id: str | None
+    ) -> Sent:
+        named = {} if request_id is None else {"X-Request-Id": request_id}
+        body = {**fields, **{name: given for name, given in images.items() if given is not None}}
+        return Sent(
+            "POST",
+            self.url + self._route.format(task=quote(str(fields["task"]))),
+            self._patience(timeout_s),
+            named,
+            body,
+        )
+
+    def _look(self, route: str) -> Sent:
+        return Sent("GET", self.url + route, self._patience(None), {})
+
+    def _patience(self, timeout_s: float | None) -> Patience:
+        return Patience(
+            self._timeout_s if timeout_s is None else timeout_s,
+            connect_timeout_s=self._connect_timeout_s,
+            retries=self._retries,
+        )
+
+    def _unanswered(self, error: httpx.HTTPError, patience: Patience) -> ServerError:
+        if isinstance(error, httpx.TimeoutException) and not isinstance(error, UNSENT):
+            return DeadlineExceeded(f"{self.url} gave no answer within {patience.timeout_s:g} s; allow more time")
+        return NoWorker(f"{self.url} does not answer ({error or type(error).__name__}); is a server running there?")
+
+    def _read(self, response: httpx.Response, model: type[Model]) -> Model:
+        if response.status_code != httpx.codes.OK:
+            raise error_of(response)
+        try:
+            return model.model_validate_json(response.content)
+        except ValidationError as error:
+            raise EngineFailed(f"{self.url} answered, but not as the contract says: {start_of(response)}") from error
+
+
+class Client(_Asking):
+    """A server's tasks as one method. Threads may share it."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        **options: Unpack[Options],
     ) -> None:
         """Get ready to ask; nothing is sent yet.
 
         Args:
             url: Of the server, without a route.
-            timeout_s: Longest wait for a connection, and for each next byte of an answer.
-            retries: Attempts after the first, where the connection fails or the server is busy.
-            headers: To send with each request, such as a key.
             transport: In place of the network.
             sleep: Waits; for tests.
+            **options: See `Options`.
         """
-        self.url = url.rstrip("/")
-        self._retries = retries
-        self._timeout_s = timeout_s
+        super().__init__(url, **options)
         self._sleep = sleep
-        self._http = httpx.Client(timeout=timeout_s, headers=headers, transport=transport)
+        self._http = httpx.Client(headers=self._headers, verify=self._verify, transport=transport)
 
-    def ask(self, task: str, *, image: Any = None, images: Sequence[Any] | None = None, **fields: Any) -> Answer:
+    def ask(
+        self,
+        task: str,
+        *,
+        image: Any = None,
+        images: Sequence[Any] | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+        **fields: Any,
+    ) -> Answer:
         """Ask a question.
 
         Args:
             task: Its name.
             image: The picture, for tasks that take one; see `encoded` for its forms.
             images: The pictures, for tasks that take several.
+            timeout_s: For this question in place of the client's.
+            request_id: A name for this request, for the server's log and errors.
             **fields: The task's other fields, as the contract names them.
 
         Returns:
@@ -150,15 +245,28 @@ class Client:
 
         Raises:
             RequestError: The request is at fault; the class says how.
-            ServerError: The server failed, is busy, or does not answer.
+            ServerError: The server failed, is busy, or does not answer in time.
             OSError: A picture's file cannot be read.
         """
-        body: dict[str, Any] = {"task": task, **fields}
-        if image is not None:
-            body["image"] = encoded(image)
-        if images is not None:
-            body["images"] = [encoded(one) for one in images]
-        return self._read(self._post(body))
+        shown = _shown(image, images)
+        sent = self._question({"task": task, **fields}, shown, timeout_s=timeout_s, request_id=request_id)
+        return self._read(self._exchange(sent), Answer)
+
+    def tasks(self) -> TaskList:
+        """List the tasks that the server's model was trained on, with the JSON schema of their fields.
+
+        Raises:
+            RequestError: Such as for a wrong key.
+            ServerError: The server does not answer.
+        """
+        return self._read(self._exchange(self._look(TASKS_ROUTE)), TaskList)
+
+    def ready(self) -> bool:
+        """Say whether the server would answer a question now. Asks once."""
+        try:
+            return self._http.request(**self._look(READY_ROUTE).attempt()).is_success
+        except httpx.HTTPError:
+            return False
 
     def close(self) -> None:
         """Let go of the connections."""
@@ -172,94 +280,97 @@ class Client:
     ) -> None:
         self.close()
 
-    def _post(self, body: Mapping[str, Any]) -> httpx.Response:
+    def _exchange(self, sent: Sent) -> httpx.Response:
         """Send, and send again where that may help; the last attempt's outcome stands."""
-        for wait_s in waits(self._retries):
+        while True:
             try:
-                response = self._http.post(self.url + ROUTE, json=body)
-            except UNSENT:
-                self._sleep(wait_s)
-                continue
+                response = self._http.request(**sent.attempt())
+                wait_s = sent.patience.after(response)
+                if wait_s is None:
+                    return response
             except httpx.HTTPError as error:
-                raise self._unanswered(error) from error
-            if response.status_code not in BUSY:
-                return response
-            self._sleep(max(wait_s, asked_wait_s(response)))
+                wait_s = sent.patience.after_failure(error)
+                if wait_s is None:
+                    raise self._unanswered(error, sent.patience) from error
+            self._sleep(wait_s)
+
+
+class AsyncClient(_Asking):
+    """As `Client`, for programs that await."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        **options: Unpack[Options],
+    ) -> None:
+        """Get ready to ask; see `Client`."""
+        super().__init__(url, **options)
+        self._sleep = sleep
+        self._http = httpx.AsyncClient(headers=self._headers, verify=self._verify, transport=transport)
+
+    async def ask(
+        self,
+        task: str,
+        *,
+        image: Any = None,
+        images: Sequence[Any] | None = None,
+        timeout_s: float | None = None,
+        request_id: str | None = None,
+        **fields: Any,
+    ) -> Answer:
+        """Ask a question; see `Client.ask`."""
+        shown = await asyncio.to_thread(_shown, image, images)
+        sent = self._question({"task": task, **fields}, shown, timeout_s=timeout_s, request_id=request_id)
+        return self._read(await self._exchange(sent), Answer)
+
+    async def tasks(self) -> TaskList:
+        """List the tasks; see `Client.tasks`."""
+        return self._read(await self._exchange(self._look(TASKS_ROUTE)), TaskList)
+
+    async def ready(self) -> bool:
+        """Say whether the server would answer a question now; see `Client.ready`."""
         try:
-            return self._http.post(self.url + ROUTE, json=body)
-        except httpx.HTTPError as error:
-            raise self._unanswered(error) from error
+            return (await self._http.request(**self._look(READY_ROUTE).attempt())).is_success
+        except httpx.HTTPError:
+            return False
 
-    def _unanswered(self, error: httpx.HTTPError) -> ServerError:
-        if isinstance(error, httpx.TimeoutException) and not isinstance(error, UNSENT):
-            return DeadlineExceeded(f"{self.url} gave no answer within {self._timeout_s:g} s; allow more time")
-        return NoWorker(f"{self.url} does not answer ({error or type(error).__name__}); is a server running there?")
+    async def close(self) -> None:
+        """Let go of the connections."""
+        await self._http.aclose()
 
-    def _read(self, response: httpx.Response) -> Answer:
-        if response.status_code != httpx.codes.OK:
-            raise error_of(response)
-        try:
-            return Answer.model_validate_json(response.content)
-        except ValidationError as error:
-            raise EngineFailed(f"{self.url} answered, but not as the contract says: {_start(response)}") from error
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _exchange(self, sent: Sent) -> httpx.Response:
+        """Send as `Client` does."""
+        while True:
+            try:
+                response = await self._http.request(**sent.attempt())
+                wait_s = sent.patience.after(response)
+                if wait_s is None:
+                    return response
+            except httpx.HTTPError as error:
+                wait_s = sent.patience.after_failure(error)
+                if wait_s is None:
+                    raise self._unanswered(error, sent.patience) from error
+            await self._sleep(wait_s)
 
 
-def waits(retries: int) -> Iterator[float]:
-    """Give the waits between attempts, in seconds: doubling, each at random between half of it and all of it."""
-    for attempt in range(retries):
-        yield min(FIRST_WAIT_S * 2**attempt, LONGEST_WAIT_S) * random.uniform(0.5, 1.0)
-
-
-def asked_wait_s(response: httpx.Response) -> float:
-    """Give the wait that a busy server asks for, within reason; 0 where it asks for none."""
-    asked = response.headers.get("retry-after", "")
-    return min(float(asked), LONGEST_WAIT_S) if asked.isdecimal() else 0.0
-
-
-def error_of(response: httpx.Response) -> TwelveError:
-    """Make the typed error that an error response stands for.
-
-    Args:
-        response: Of a status other than 200.
-
-    Returns:
-        The error of the body's code; where the body is not the contract's, the one that the status suggests.
-    """
-    problem = _problem(response)
-    kind = KINDS.get(str(problem.get("code")))
-    if kind is not None:
-        return kind(str(problem.get("message")), at=problem.get("at"))
-    status = response.status_code
-    bare = BARE_STATUSES.get(status) or (RequestError if response.is_client_error else ServerError)
-    return bare(f"{response.url} answered {status} without saying why in the contract's form: {_start(response)}")
+def _shown(image: Any, images: Sequence[Any] | None) -> dict[str, Any]:
+    """Give a request's pictures as its body holds them."""
+    return {
+        "image": None if image is None else encoded(image),
+        "images": None if images is None else [encoded(one) for one in images],
+    }
 
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
-
-
-def _problem(response: httpx.Response) -> Mapping[str, Any]:
-    try:
-        body = response.json()
-    except ValueError:
-        return {}
-    problem = body.get("error") if isinstance(body, dict) else None
-    return problem if isinstance(problem, dict) else {}
-
-
-def _start(response: httpx.Response) -> str:
-    return response.text[:SHOWN_CHARACTERS].strip() or "nothing"
-
-
-def _leaves(kind: type[TwelveError]) -> Iterator[type[TwelveError]]:
-    for child in kind.__subclasses__():
-        if child.__subclasses__():
-            yield from _leaves(child)
-        else:
-            yield child
-
-
-KINDS: Mapping[str, type[TwelveError]] = {
-    kind.code: kind for root in (RequestError, ServerError) for kind in _leaves(root)
-}
-"""The errors that a server may answer with, by code."""

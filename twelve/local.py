@@ -7,12 +7,14 @@ from typing import Unpack
 import httpx
 
 from twelve.assembly import Settings
-from twelve.client import Client
+from twelve.client import READY_ROUTE, TASKS_ROUTE, Client
 from twelve.hub import Access, fetch
+from twelve.roster import roster
 from twelve.service import Service
 from twelve.wire import Call
 
 HERE = "http://this-process"
+JSON = {"content-type": "application/json"}
 
 
 class ServiceTransport(httpx.BaseTransport):
@@ -20,9 +22,14 @@ class ServiceTransport(httpx.BaseTransport):
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        tasks = roster(service.knowledge.model, service.knowledge.tasks)
+        self._looked_at = {TASKS_ROUTE: tasks.model_dump_json(), READY_ROUTE: '{"status": "ok"}'}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Answer one request."""
+        """Answer one request: a list of the tasks, whether all is well, or else a question."""
+        looked_at = self._looked_at.get(request.url.path)
+        if looked_at is not None:
+            return httpx.Response(200, content=looked_at, headers=JSON)
         call = Call(
             body=request.read(),
             content_type=request.headers.get("content-type"),
@@ -30,7 +37,7 @@ class ServiceTransport(httpx.BaseTransport):
             headers=dict(request.headers),
         )
         reply = self._service.answer_calls([call])[0]
-        return httpx.Response(reply.status, content=reply.body, headers={"content-type": "application/json"})
+        return httpx.Response(reply.status, content=reply.body, headers=JSON)
 
 
 def client_of(service: Service) -> Client:

@@ -10,15 +10,17 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-import twelve
-from twelve.client import KINDS
 from twelve.errors import Malformed, MethodNotAllowed, NoWorker, QueueFull, TooLarge, TwelveError, Unauthorised
 from twelve.image import FORMATS
+from twelve.refusals import KINDS
 from twelve.schema import Answer, Problem, TaskList
 from twelve.tasks.registry import TASKS, AnyTask
 from twelve.wire import FORM, JSON, NAME, TOKEN
 
 Schema = dict[str, Any]
+
+CONTRACT_VERSION = "1.0.0"
+"""Of what stands here, not of the program. A change that a client would notice raises its first number."""
 
 SCHEMAS = "#/components/schemas/"
 ANY_TASK, FILE, WELL = "any-task", "picture-file", "well"
@@ -70,7 +72,7 @@ PARAMETERS: Mapping[str, Schema] = {
         "name": "X-Request-Timeout-Ms",
         "in": "header",
         "description": "How long an answer is of use. Later there is none, but 504. Cut to the server's longest.",
-        "schema": {"type": "integer", "minimum": 1},
+        "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
     },
 }
 SECURITY: Mapping[str, Schema] = {
@@ -93,7 +95,7 @@ def document(tasks: Iterable[AnyTask] = tuple(TASKS.values())) -> dict[str, Any]
         "openapi": "3.1.0",
         "info": {
             "title": "twelve",
-            "version": twelve.__version__,
+            "version": CONTRACT_VERSION,
             "summary": "Twelve vision-and-language tasks, one model.",
             "description": "A picture is base64 text in JSON and a file part in a form, or a ref to one sent before, "
             "or its regions. Boxes are in pixels of the upright picture, indices count from 0.",

@@ -1,3 +1,4 @@
+import asyncio
 import base64
 import io
 import json
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.bundles import picture
-from twelve.client import FIRST_WAIT_S, Client, encoded
+from tests.bundles import make_tiny_bundle, picture
+from twelve.assembly import Settings
+from twelve.client import TASK_ROUTE, AsyncClient, Client, encoded
 from twelve.errors import (
     DeadlineExceeded,
     EngineFailed,
@@ -20,8 +22,12 @@ from twelve.errors import (
     RequestError,
     ServerError,
     TooLarge,
+    Unauthorised,
     UnknownTask,
 )
+from twelve.local import client_of
+from twelve.patience import FIRST_WAIT_S, LONGEST_WAIT_S, Patience
+from twelve.service import Service
 
 REF = "sha256:" + "0" * 64
 ANSWER = {
@@ -237,6 +243,160 @@ def test_headers_go_with_each_request(client):
     client(server, headers={"authorization": "Bearer key"}).ask("vqa-v2", question="x")
 
     assert server.requests[0].headers["authorization"] == "Bearer key"
+
+
+def test_a_key_and_a_name_go_with_a_request(client):
+    server = Server(httpx.Response(200, json=ANSWER))
+
+    client(server, key="secret").ask("vqa-v2", question="x", request_id="mine")
+
+    assert server.requests[0].headers["authorization"] == "Bearer secret"
+    assert server.requests[0].headers["x-request-id"] == "mine"
+
+
+def test_a_question_may_go_to_its_tasks_own_path(client):
+    server = Server(httpx.Response(200, json=ANSWER))
+
+    client(server, route=TASK_ROUTE).ask("refcoco+", expression="x")
+
+    assert server.requests[0].url.raw_path in (b"/v1/tasks/refcoco+", b"/v1/tasks/refcoco%2B")
+
+
+def test_the_server_is_told_the_time_that_is_left(client):
+    server = Server(httpx.Response(200, json=ANSWER))
+
+    client(server, timeout_s=60).ask("vqa-v2", question="x", timeout_s=2)
+
+    assert 1000 < int(server.requests[0].headers["x-request-timeout-ms"]) <= 2000
+
+
+class Clock:
+    """Time that passes only while somebody waits."""
+
+    def __init__(self):
+        self.now_s = 100.0
+
+    def __call__(self):
+        return self.now_s
+
+
+def patience(clock, **changes):
+    return Patience(**{"timeout_s": 10.0, "connect_timeout_s": 5.0, "retries": 100, "clock": clock, **changes})
+
+
+def test_each_attempt_has_the_time_that_is_left():
+    clock = Clock()
+    left = patience(clock)
+    clock.now_s += 7.5
+    assert left.headers() == {"X-Request-Timeout-Ms": "2500"}
+    assert (left.timeout().read, left.timeout().connect) == (2.5, 2.5)
+
+
+def test_waits_never_reach_beyond_the_deadline():
+    clock = Clock()
+    left = patience(clock)
+    while (wait_s := left.after_failure(httpx.ConnectError("refused"))) is not None:
+        assert wait_s <= LONGEST_WAIT_S
+        clock.now_s += wait_s
+    assert 100.0 < clock.now_s < 110.0
+
+
+@pytest.mark.parametrize(("asked", "wait_s"), [("9", 9.0), ("10", None), ("11", None)])
+def test_a_busy_servers_wait_is_kept_in_full_or_not_begun(asked, wait_s):
+    busy = httpx.Response(429, headers={"retry-after": asked})
+    assert patience(Clock()).after(busy) == wait_s
+
+
+def test_a_refusal_that_would_come_too_late_is_raised_at_once(client, slept):
+    busy = httpx.Response(
+        429, headers={"retry-after": "30"}, json={"error": {"code": "queue-full", "at": None, "message": "full"}}
+    )
+
+    with pytest.raises(QueueFull, match="full"):
+        client(Server(busy), timeout_s=5).ask("vqa-v2", question="x")
+
+    assert slept == []
+
+
+LISTED = {
+    "model": {"name": "tiny", "version": "0"},
+    "tasks": [{"task": "gqa", "token": 15, "summary": "s", "path": "/v1/tasks/gqa", "request": {}}],
+}
+
+
+def test_the_tasks_are_listed(client):
+    server = Server(httpx.Response(503, json={}), httpx.Response(200, json=LISTED))
+
+    assert client(server).tasks().tasks[0].task == "gqa"
+    assert (server.requests[1].method, server.requests[1].url.path) == ("GET", "/v1/tasks")
+
+
+def test_a_wrong_key_is_told_by_its_error(client):
+    with pytest.raises(Unauthorised):
+        client(Server(problem(401, "unauthorised"))).tasks()
+
+
+@pytest.mark.parametrize(
+    ("answer", "ready"),
+    [
+        (httpx.Response(200, json={"status": "ok"}), True),
+        (httpx.Response(503), False),
+        (httpx.ConnectError("x"), False),
+    ],
+)
+def test_a_server_is_ready_or_not(client, answer, ready):
+    server = Server(answer)
+
+    assert client(server).ready() is ready
+    assert [request.url.path for request in server.requests] == ["/readyz"]
+
+
+def test_whom_to_believe_may_be_named_by_a_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Client("https://server", verify=tmp_path / "none.pem")
+
+
+def test_an_unknown_option_is_refused():
+    with pytest.raises(TypeError, match="timeout"):
+        Client("http://server", timeout=5)
+
+
+def test_a_program_that_awaits_asks_alike():
+    server = Server(httpx.Response(503), httpx.ConnectError("refused"), httpx.Response(200, json=ANSWER))
+    listing = Server(httpx.Response(200, json=LISTED))
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+
+    async def asking():
+        async with AsyncClient("http://server", transport=httpx.MockTransport(server), sleep=sleep) as client:
+            answer = await client.ask("vqa-v2", image=b"jpeg", question="x")
+        async with AsyncClient("http://server", transport=httpx.MockTransport(listing)) as client:
+            return answer, await client.tasks(), await client.ready()
+
+    answer, tasks, ready = asyncio.run(asking())
+
+    assert (answer.answer, tasks.tasks[0].token, ready) == ("red", 15, True)
+    assert (len(server.requests), len(slept)) == (3, 2)
+
+
+def test_an_awaiting_program_gets_the_same_errors():
+    async def asking(server):
+        async with AsyncClient("http://server", transport=httpx.MockTransport(server), timeout_s=5) as client:
+            await client.ask("vqa-v2", question="x")
+
+    with pytest.raises(DeadlineExceeded, match="within 5 s"):
+        asyncio.run(asking(Server(httpx.ReadTimeout("slow"))))
+    with pytest.raises(UnknownTask):
+        asyncio.run(asking(Server(problem(404, "unknown-task"))))
+
+
+def test_a_bundle_in_this_process_lists_its_tasks_and_is_ready(tmp_path):
+    service = Service.open(make_tiny_bundle(tmp_path / "tiny").path, Settings(engine="eager"))
+    with client_of(service) as client:
+        assert len(client.tasks().tasks) == 12
+        assert client.ready()
 
 
 def test_the_client_needs_no_torch():

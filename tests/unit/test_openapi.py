@@ -7,8 +7,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.checkout import ROOT
 from tests.unit.test_client import ANSWER
-from twelve.client import KINDS
 from twelve.openapi import EXAMPLE_PICTURE, document
+from twelve.refusals import KINDS
 from twelve.schema import VISIBLE
 from twelve.tasks import TASKS
 from twelve.tasks.vqa_v2 import VqaV2
