@@ -11,7 +11,7 @@ OUT/twelve/
 import base64
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +22,8 @@ from twelve.assembly import BUILD, DEFAULT_ENGINE
 from twelve.bundle import Bundle
 from twelve.errors import StartupError
 from twelve.heads.model import CONFIG_FILE
+from twelve.image import ImageLimits
+from twelve.limits import RequestLimits
 from twelve.model.config import ModelConfig
 from twelve.tasks import find
 from twelve.tasks.kinds.pointing import EXAMPLE_BOXES
@@ -48,6 +50,9 @@ MOST_BYTES = 12_000_000
 RESPONSE_TIMEOUT_S = 120
 """Of a batch. TorchServe kills the worker then, so it lies far above what the limits on pictures let happen."""
 
+DEADLINE_MS = 60_000
+"""Of a request that names none, and the most that one may name; as the longest of nginx in front."""
+
 STARTUP_TIMEOUT_S = 180
 FLOAT_BYTES = 4
 QUEUE = 64
@@ -65,6 +70,7 @@ class Serving:
         batch_size: Most requests of a batch.
         batch_delay_ms: How long a request waits for others; 0 means 100 to TorchServe.
         cache: Folder of pictures seen, shared by the workers; relative to the model directory.
+        device: "cpu", or "cuda".
     """
 
     engine: str = DEFAULT_ENGINE
@@ -73,6 +79,7 @@ class Serving:
     batch_size: int = 8
     batch_delay_ms: int = 2
     cache: str = "cache"
+    device: str = "cpu"
 
 
 def make_model_directory(bundle: Path, graphs: Path | None, out: Path, serving: Serving | None = None) -> Path:
@@ -125,6 +132,10 @@ def model_config(serving: Serving) -> dict[str, Any]:
             "engine": serving.engine,
             "threads": serving.threads,
             "cache": serving.cache,
+            "device": serving.device,
+            "deadline_ms": DEADLINE_MS,
+            "limits": {name: value for name, value in asdict(ImageLimits()).items() if name != "formats"}
+            | asdict(RequestLimits()),
             "max_response_bytes": MOST_BYTES,
         },
     }
@@ -157,6 +168,7 @@ def main(
     batch_size: Annotated[int, typer.Option(min=1, help="Most requests of a batch.")] = 8,
     batch_delay_ms: Annotated[int, typer.Option(min=1, help="How long a request waits for others.")] = 2,
     cache: Annotated[str, typer.Option(help="Folder of pictures seen, shared by the workers.")] = "cache",
+    device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
 ) -> None:
     """Make TorchServe's model directory of a bundle; its graphs are exported before or after."""
     built = BUILD / bundle.resolve().name
@@ -167,6 +179,7 @@ def main(
         batch_size=batch_size,
         batch_delay_ms=batch_delay_ms,
         cache=cache,
+        device=device,
     )
     try:
         make_model_directory(bundle, graphs or built, out or built / "torchserve", serving)

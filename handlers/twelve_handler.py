@@ -5,29 +5,34 @@ answer longer than its limit. So nothing is raised here, phrases are constants, 
 The file is copied into the model directory; there only the installed library stands beside it.
 """
 
+import atexit
+import contextlib
 import json
 import logging
 import os
-import re
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from twelve.assembly import Settings
+from twelve.assembly import Settings, assemble
 from twelve.errors import ConfigInvalid, EngineFailed, StartupError
 from twelve.image import ImageLimits
 from twelve.journal import Journal, JsonLines
+from twelve.limits import RequestLimits
 from twelve.metrics import ServiceMetrics
 from twelve.observer import Several
+from twelve.runtimes.devices import CPU
 from twelve.service import Service
 from twelve.tasks import TASKS
 from twelve.tracing import tracers
+from twelve.warming import warm_up
 from twelve.wire import FORM, JSON, Call, Reply, media_type, refused, request_name
 
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
@@ -37,7 +42,10 @@ OURS = ("X-Answered-By", "twelve")
 BODILESS = "a request without a body"
 """TorchServe names no methods and passes all on alike. What brings neither a body nor its type is taken for a GET."""
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+OF_REQUESTS = {one.name for one in fields(RequestLimits)}
+"""Limits that are not about pictures."""
+
+LOST_DEVICE_EXIT_CODE = 1
 
 log = logging.getLogger(__name__)
 
@@ -59,10 +67,12 @@ class TwelveHandler:
         self._most_bytes = int(section.pop("max_response_bytes"))
         try:
             folder = Path(context.system_properties["model_dir"]).resolve()
-            settings = _settings(folder, section)
-            torch.set_num_threads(settings.threads)
+            settings = _settings(folder, section, gpu=context.system_properties.get("gpu_id"))
+            _bound_threads(settings.threads)
             observer = Several([ServiceMetrics(TASKS), Journal(), *tracers(os.environ)])
-            self._service = Service.open(folder / "bundle", settings, observer=observer)
+            parts = assemble(folder / "bundle", settings)
+            warm_up(parts, settings)
+            self._service = Service(parts, settings, observer=observer)
         except StartupError as error:
             sys.stderr.write(f"refuses to start: {error.message}\n")
             raise SystemExit(StartupError.exit_code) from error
@@ -81,6 +91,8 @@ class TwelveHandler:
         calls = [_call(row, context, place, received_s) for place, row in enumerate(data)]
         with self._lines.during([call.request_id for call in calls]):
             replies = _answer(self._service, calls)
+        if any(reply.is_final for reply in replies):
+            _end_after_answering(context)
         return [
             self._send(reply, call, context, place)
             for place, (reply, call) in enumerate(zip(replies, calls, strict=True))
@@ -104,13 +116,37 @@ def _quieten(lines: JsonLines) -> None:
         handler.setFormatter(lines)
 
 
-def _settings(folder: Path, section: Mapping[str, Any]) -> Settings:
+def _settings(folder: Path, section: Mapping[str, Any], *, gpu: int | None) -> Settings:
     try:
-        limits = ImageLimits(**section.get("limits", {}))
-        own = {"graphs": folder / "graphs", "cache": folder / section["cache"], "limits": limits}
-        return Settings(**{**section, **own})
+        limits = dict(section.get("limits", {}))
+        requests = RequestLimits(**{name: limits.pop(name) for name in OF_REQUESTS & limits.keys()})
+        own = {"graphs": folder / "graphs", "cache": folder / section["cache"], "requests": requests}
+        device = _device(section.get("device", CPU.kind), gpu)
+        return Settings(**{**section, **own, "limits": ImageLimits(**limits), "device": device})
     except (KeyError, TypeError) as error:
         raise ConfigInvalid(f"model-config.yaml: the section `handler` is not as it should be: {error}") from error
+
+
+def _device(asked: str, gpu: int | None) -> str:
+    """Give the device that was asked for; where several of them serve, the one that TorchServe gave this worker."""
+    return asked if gpu is None or asked != "cuda" else f"cuda:{gpu}"
+
+
+def _bound_threads(threads: int) -> None:
+    """Let torch use so many threads and no more. It takes the second number once in the life of a process."""
+    torch.set_num_threads(threads)
+    with contextlib.suppress(RuntimeError):
+        torch.set_num_interop_threads(1)
+
+
+def _end_after_answering(context: Any) -> None:
+    """End this worker as soon as its answers are sent, so that TorchServe starts another.
+
+    TorchServe's loop sends them and then reads the next batch. From a socket that receives no more it reads the end,
+    and leaves. The interpreter is not taken down in order: that may wait for ever on a device that does not answer.
+    """
+    context.cl_socket.shutdown(socket.SHUT_RD)
+    atexit.register(os._exit, LOST_DEVICE_EXIT_CODE)
 
 
 def _call(row: Mapping[str, Any], context: Any, place: int, received_s: float) -> Call:
@@ -126,12 +162,6 @@ def _call(row: Mapping[str, Any], context: Any, place: int, received_s: float) -
         received_s=received_s,
     )
     return call if media_type(call) == FORM else replace(call, body=_body(row.get("body", b"")))
-
-
-def _request_id(headers: Mapping[str, str]) -> str | None:
-    """Give the proxy's name of a request, or nothing where it is none: it stands in logs and in answers."""
-    named = headers.get("x-request-id", "")
-    return named if REQUEST_ID.fullmatch(named) else None
 
 
 def _body(value: Any) -> bytes | Mapping[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,12 +15,15 @@ from twelve.engines.graphs import FUSE, REGIONS, TEXT
 from twelve.errors import ConfigInvalid
 from twelve.heads.model import CONFIG_FILE, TwelveModel
 from twelve.image import ImageLimits
+from twelve.limits import RequestLimits
 from twelve.model.config import ModelConfig
 from twelve.pictures import PictureDesk
 from twelve.regions.cache import RegionCache
 from twelve.regions.config import DetectorConfig
 from twelve.regions.extractor import RegionExtractor
 from twelve.regions.local import DetectorExtractor, digest_of
+from twelve.runtimes.devices import CPU, Device, place
+from twelve.runtimes.module import ModuleRuntime
 from twelve.schema import ModelName
 from twelve.tasks.base import AnswerList
 from twelve.tasks.registry import TASKS
@@ -42,6 +46,9 @@ class Settings:
         cache: Folder of pictures seen, shared by workers; None keeps them in memory.
         limits: Of pictures.
         rows_per_pass: Most pairs that run together.
+        device: "cpu", "cuda", or "cuda:1" and so on.
+        deadline_ms: Time of a request that names none, and the most that one may name; None = no limit.
+        requests: What a request may hold beside its pictures.
     """
 
     engine: str = DEFAULT_ENGINE
@@ -50,6 +57,9 @@ class Settings:
     cache: Path | None = None
     limits: ImageLimits = field(default_factory=ImageLimits)
     rows_per_pass: int = ROWS_PER_PASS
+    device: str = CPU.kind
+    deadline_ms: int | None = None
+    requests: RequestLimits = field(default_factory=RequestLimits)
 
     def __post_init__(self) -> None:
         """Refuse a number of threads that is none.
@@ -70,12 +80,14 @@ class Knowledge:
         tasks: Names of the tasks it was trained on.
         answers: By head.
         most_tokens: Word pieces the model can place, [CLS] and [SEP] included.
+        feature_width: Of a region.
     """
 
     model: ModelName
     tasks: frozenset[str]
     answers: Mapping[str, AnswerList]
     most_tokens: int
+    feature_width: int
 
 
 @dataclass(frozen=True)
@@ -153,7 +165,9 @@ def knowledge_of(bundle: Bundle, config: ModelConfig) -> Knowledge:
                 f"{bundle.path}: answers/{head}.json lists {listed} answers, the head has {expected} outputs"
             )
     model = ModelName(name=bundle.manifest.name, version=bundle.manifest.version)
-    return Knowledge(model, frozenset(bundle.manifest.tasks), answers, config.max_position_embeddings)
+    return Knowledge(
+        model, frozenset(bundle.manifest.tasks), answers, config.max_position_embeddings, config.v_feature_size
+    )
 
 
 def encoder_of(bundle: Bundle, config: ModelConfig) -> TextEncoder:
@@ -173,22 +187,25 @@ def encoder_of(bundle: Bundle, config: ModelConfig) -> TextEncoder:
 
 
 def _eager(bundle: Bundle, config: ModelConfig, settings: Settings) -> Runners:
-    del config, settings
-    engine = Engine.eager(TwelveModel.load(bundle.path))
+    del config
+    device = Device.of(settings.device)
+    model = TwelveModel.load(bundle.path)
+    place(model, device)
     extractor = DetectorExtractor.load(bundle.path) if bundle.has_detector else None
-    return Runners(engine, extractor)
+    if extractor and isinstance(extractor.runtime, ModuleRuntime):
+        place(extractor.runtime.module, device)
+    return Runners(Engine.eager(model), extractor)
 
 
 def _exported(kind: str) -> Callable[[Bundle, ModelConfig, Settings], Runners]:
     def open_files(bundle: Bundle, config: ModelConfig, settings: Settings) -> Runners:
         exported = Exported.open(settings.graphs or BUILD / bundle.path.name, bundle=bundle.digest())
         heads = headless(config)
-        runtimes = {
-            graph: exported.runtime(graph, kind, threads=settings.threads) for graph in (TEXT, REGIONS, FUSE, *heads)
-        }
+        runtime = partial(exported.runtime, kind=kind, threads=settings.threads, device=Device.of(settings.device))
+        runtimes = {graph: runtime(graph) for graph in (TEXT, REGIONS, FUSE, *heads)}
         extractor = None
         if bundle.has_detector:
-            detector = exported.runtime(DETECTOR, kind, threads=settings.threads)
+            detector = runtime(DETECTOR)
             detector_config = DetectorConfig.read(bundle.path / DETECTOR_CONFIG)
             extractor = DetectorExtractor(detector, detector_config, digest=digest_of(bundle.path))
         return Runners(Engine(config, heads, runtimes), extractor)

@@ -6,6 +6,7 @@ A request is one or more rows (VQA one, NLVR2 two, retrieval one a candidate pic
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import torch
@@ -61,6 +62,12 @@ class Batch:
     visuals: list[Visual]
     rows: list[Row]
     spans: list[Span]
+
+    def narrowed(self, spans: Sequence[Span]) -> "Batch":
+        """Give the batch with these requests' rows alone, one after the other; texts and pictures keep their places."""
+        stops = list(accumulate((span.stop - span.start for span in spans), initial=0))
+        rows = [row for span in spans for row in self.rows[span.start : span.stop]]
+        return Batch(self.texts, self.visuals, rows, [Span(*ends) for ends in pairwise(stops)])
 
 
 class Pass(NamedTuple):

@@ -15,6 +15,7 @@
     │   └── QueueFull             429  come back later
     ├── ServerError               our fault
     │   ├── EngineFailed          500
+    │   │   └── DeviceLost        500  and no later request can be answered by this process
     │   ├── NoWorker              503
     │   ├── DeadlineExceeded      504
     │   └── OutOfMemory           507
@@ -47,6 +48,8 @@ class TwelveError(Exception):
 
     code: ClassVar[str] = "internal"
     status: ClassVar[int] = 500
+    is_final: ClassVar[bool] = False
+    """Whether the process is of no use after it."""
 
     def __init__(self, message: str, *, at: str | None = None) -> None:
         super().__init__(message)
@@ -158,6 +161,12 @@ class EngineFailed(ServerError):
 
     code = "engine-failed"
     status = 500
+
+
+class DeviceLost(EngineFailed):
+    """The device that the model runs on cannot be used any more by this process."""
+
+    is_final = True
 
 
 class NoWorker(ServerError):

@@ -2,28 +2,32 @@
 
 A bad request is a value, never an exception: `each` maps a stage over items and lets a typed error ride along in its
 place, because whoever serves us fails a whole batch on any exception. A request's rows are its own by Span, whatever
-stands beside it: alone, in a mixed batch or in any order the answer is the same.
+stands beside it: alone, in a mixed batch or in any order the answer is the same. Before each stage that costs much, a
+request whose time has passed becomes such an error.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
 
 from twelve.arrival import entered_s
 from twelve.assembly import Parts, Settings, assemble
-from twelve.batch import ROWS_PER_PASS, Span, Text, Visual, visual
+from twelve.batch import Batch, Span, Text, Visual, visual
+from twelve.deadlines import Deadline, deadline_of
+from twelve.engines.engine import Encoded as Embedded
 from twelve.engines.engine import RowStates
-from twelve.errors import EngineFailed, OutOfMemory, TaskNotInCheckpoint, TooLarge, TwelveError
+from twelve.errors import EngineFailed, TaskNotInCheckpoint, TwelveError
 from twelve.observer import OK, UNKNOWN_TASK, Done, Lap, Observer, Silent
 from twelve.pictures import Attached, BatchDesk, Slot
-from twelve.schema import MOST_CHARACTERS, Answer
+from twelve.schema import Answer
+from twelve.stages import Pool, each, failure, together
 from twelve.tasks.base import AnswerList, Prompt, Seen
 from twelve.tasks.registry import AnyTask
 from twelve.text import TextEncoder
@@ -31,10 +35,27 @@ from twelve.wire import Asked, Call, Reply, answered, read, refused
 
 log = logging.getLogger(__name__)
 
-In = TypeVar("In")
-Out = TypeVar("Out")
-
 STAGES = ("decode", "regions", "encode", "text", "pictures", "fuse", "heads", "answer")
+
+
+class Timed(Protocol):
+    """A request on its way, with a time limit."""
+
+    @property
+    def deadline(self) -> Deadline:
+        """Give the limit."""
+        ...
+
+
+OnItsWay = TypeVar("OnItsWay", bound=Timed)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A request whose fields are right."""
+
+    asked: Asked
+    deadline: Deadline
 
 
 @dataclass(frozen=True)
@@ -45,6 +66,7 @@ class Ready:
     prompt: Prompt
     slots: tuple[Slot, ...]
     paths: tuple[str, ...]
+    deadline: Deadline
 
 
 @dataclass(frozen=True)
@@ -54,6 +76,7 @@ class Example:
     task: AnyTask
     prompt: Prompt
     pictures: tuple[Attached, ...]
+    deadline: Deadline
 
 
 @dataclass(frozen=True)
@@ -62,6 +85,33 @@ class Encoded:
 
     example: Example
     pairs: tuple[tuple[Text, Visual], ...]
+
+    @property
+    def deadline(self) -> Deadline:
+        """Give its time limit."""
+        return self.example.deadline
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A request whose rows stand in a batch."""
+
+    example: Example
+    span: Span
+
+    @property
+    def deadline(self) -> Deadline:
+        """Give its time limit."""
+        return self.example.deadline
+
+
+@dataclass(frozen=True)
+class Halves:
+    """A batch whose texts and pictures are encoded, and have not met yet."""
+
+    batch: Batch
+    texts: Sequence[Embedded]
+    pictures: Sequence[Embedded]
 
 
 @dataclass(frozen=True)
@@ -75,14 +125,15 @@ class Scored:
 class Service:
     """Answers requests of all tasks, one by one or in any mixture."""
 
-    def __init__(self, parts: Parts, *, observer: Observer | None = None, rows_per_pass: int = ROWS_PER_PASS) -> None:
+    def __init__(self, parts: Parts, settings: Settings | None = None, *, observer: Observer | None = None) -> None:
         self.knowledge = parts.knowledge
         self.engine = parts.engine
         self.extractor = parts.extractor
         self._desk = parts.desk
         self._encoder = parts.encoder
         self._observer = observer or Silent()
-        self._rows_per_pass = rows_per_pass
+        self._settings = settings or Settings()
+        self._pool = Pool(self._settings.threads)
 
     @classmethod
     def open(cls, bundle: Path | str, settings: Settings | None = None, *, observer: Observer | None = None) -> Self:
@@ -100,7 +151,7 @@ class Service:
             StartupError: The bundle or its graphs are not fit to be served.
         """
         chosen = settings or Settings()
-        return cls(assemble(Path(bundle), chosen), observer=observer, rows_per_pass=chosen.rows_per_pass)
+        return cls(assemble(Path(bundle), chosen), chosen, observer=observer)
 
     def answer_calls(self, calls: Sequence[Call]) -> list[Reply]:
         """Answer a batch of calls.
@@ -115,12 +166,12 @@ class Service:
         entered = [entered_s(call.headers, now_s if call.received_s is None else call.received_s) for call in calls]
         watch = Stopwatch(self._observer)
         with watch("decode"):
-            asked = each(read, calls)
-            ready = each(self._ready, asked)
+            accepted = each(self._accept, list(zip(calls, entered, strict=True)))
+            ready = self._pool.each(self._ready, accepted)
         answers = self._answer(ready, watch)
         return [
             self._reply(answer, _done(call, one, answer, since, watch))
-            for call, one, answer, since in zip(calls, asked, answers, entered, strict=True)
+            for call, one, answer, since in zip(calls, accepted, answers, entered, strict=True)
         ]
 
     def _answer(self, ready: Sequence[Ready | TwelveError], watch: "Stopwatch") -> list[Answer | TwelveError]:
@@ -132,7 +183,14 @@ class Service:
         with watch("answer"):
             return each(lambda one: self._decode(one, watch.timings_ms), scored)
 
-    def _ready(self, asked: Asked) -> Ready:
+    def _accept(self, arrived: tuple[Call, float]) -> Accepted:
+        call, since = arrived
+        asked = read(call)
+        return Accepted(asked, deadline_of(call.headers, since, otherwise_ms=self._settings.deadline_ms))
+
+    def _ready(self, accepted: Accepted) -> Ready:
+        asked = accepted.asked
+        accepted.deadline.check("its pictures were opened")
         if asked.task.name not in self.knowledge.tasks:
             raise TaskNotInCheckpoint(
                 f"task: '{asked.task.name}' exists, but model '{self.knowledge.model.name}' was not trained on it; "
@@ -140,55 +198,52 @@ class Service:
                 at="task",
             )
         prompt = asked.task.rows(asked.request)
+        self._settings.requests.check_boxes(len(prompt.boxes_px))
+        self._settings.requests.check_texts((text for text, _ in prompt.rows), at=asked.task.text_field)
         paths = picture_paths(asked, len(prompt.images))
-        return Ready(asked.task, prompt, self._desk.open_all(prompt.images, paths), paths)
+        return Ready(asked.task, prompt, self._desk.open_all(prompt.images, paths), paths, accepted.deadline)
 
     def _attach_all(self, ready: Sequence[Ready | TwelveError]) -> list[Example | TwelveError]:
         desk = BatchDesk(self._desk)
-        return each(
-            lambda one: Example(
-                one.task,
-                one.prompt,
-                tuple(
-                    desk.look(slot, () if place else one.prompt.boxes_px, at=at)
-                    for place, (slot, at) in enumerate(zip(one.slots, one.paths, strict=True))
-                ),
-            ),
-            ready,
-        )
+        return each(lambda one: _attach(one, desk), ready)
 
     def _score(self, encoded: Sequence[Encoded | TwelveError], watch: "Stopwatch") -> list[Scored | TwelveError]:
-        good = [one for one in encoded if isinstance(one, Encoded)]
-        if not good:
-            return [one for one in encoded if isinstance(one, TwelveError)]
-        try:
-            scored = self._run(good, watch)
-        except Exception as error:  # one request's rows may have sunk the pass: let each sink or swim alone
-            log.warning("a batch of %d failed (%s: %s); running each alone", len(good), type(error).__name__, error)
-            scored = [one for alone in good for one in self._run_alone(alone, watch)]
-        remaining = iter(scored)
-        return [next(remaining) if isinstance(one, Encoded) else one for one in encoded]
+        return together(lambda good: self._run_safely(good, watch), encoded)
 
-    def _run_alone(self, encoded: Encoded, watch: "Stopwatch") -> list[Scored | TwelveError]:
-        return [
-            found[0] if isinstance(found, list) else found
-            for found in each(lambda one: self._run([one], watch), [encoded])
-        ]
+    def _run_safely(self, encoded: Sequence[Encoded], watch: "Stopwatch") -> Sequence[Scored | TwelveError]:
+        """Run requests together; if that fails each alone, for one request's rows may have sunk the others'."""
+        try:
+            return self._run(encoded, watch)
+        except Exception as error:
+            failed = failure(error)  # the exception itself, and all that its frames hold, is let go before the next try
+        if failed.is_final or len(encoded) == 1:
+            return [failed] * len(encoded)
+        log.warning("a batch of %d failed (%s); running each alone", len(encoded), failed.code)
+        return [one for alone in encoded for one in self._run_safely([alone], watch)]
 
     def _run(self, encoded: Sequence[Encoded], watch: "Stopwatch") -> list[Scored | TwelveError]:
+        return together(lambda good: self._begin(good, watch), _timely(encoded, "its text was read"))
+
+    def _begin(self, encoded: Sequence[Encoded], watch: "Stopwatch") -> list[Scored | TwelveError]:
         builder = self.engine.builder()
-        spans = [builder.add(one.pairs) for one in encoded]
+        placed = [Placed(one.example, builder.add(one.pairs)) for one in encoded]
         batch = builder.build()
-        passes = self.engine.plan(batch, rows_per_pass=self._rows_per_pass)
-        self._observer.batch(sum(len(one.pairs) for one in encoded))
+        self._observer.batch(len(batch.rows))
         with watch("text"):
             texts = self.engine.text(batch.texts)
         with watch("pictures"):
             pictures = self.engine.regions(batch.visuals)
+        halves = Halves(batch, texts, pictures)
+        return together(lambda good: self._finish(good, halves, watch), _timely(placed, "its texts met its pictures"))
+
+    def _finish(self, placed: Sequence[Placed], halves: Halves, watch: "Stopwatch") -> list[Scored | TwelveError]:
+        batch = halves.batch.narrowed([one.span for one in placed])
+        passes = self.engine.plan(batch, rows_per_pass=self._settings.rows_per_pass)
         with watch("fuse"):
-            states = self.engine.fuse(batch, passes, texts, pictures)
+            states = self.engine.fuse(batch, passes, halves.texts, halves.pictures)
         with watch("heads"):
-            return each(lambda own: self._head(own[0].example, states, own[1]), list(zip(encoded, spans, strict=True)))
+            examples = [one.example for one in placed]
+            return each(lambda own: self._head(own[0], states, own[1]), list(zip(examples, batch.spans, strict=True)))
 
     def _head(self, example: Example, states: Sequence[RowStates], span: Span) -> Scored:
         logits = self.engine.head(example.task.head, states, span)
@@ -241,11 +296,6 @@ class Encoder:
         return Encoded(example, pairs)
 
     def _text(self, text: str, task: AnyTask) -> Text:
-        if len(text) > MOST_CHARACTERS:
-            raise TooLarge(
-                f"{task.text_field}: has {len(text)} characters in all, at most {MOST_CHARACTERS} are read",
-                at=task.text_field,
-            )
         ids = self._encoder.encode_whole(text, most=self._most_tokens, at=task.text_field)
         return Text(ids, task.token)
 
@@ -277,30 +327,23 @@ class Stopwatch:
             self.timings_ms[stage] = round(self.timings_ms.get(stage, 0.0) + 1000 * seconds, 3)
 
 
-def each(stage: Callable[[In], Out], items: Sequence[In | TwelveError]) -> list[Out | TwelveError]:
-    """Map a stage over items; an error takes its item's place and harms no neighbour.
+def _timely(items: Sequence[OnItsWay], before: str) -> list[OnItsWay | TwelveError]:
+    """Put an error in the place of each request whose time has passed."""
 
-    Args:
-        stage: Raises a TwelveError for what it cannot do; anything else it raises becomes one.
-        items: Errors among them pass through.
+    def in_time(item: OnItsWay) -> OnItsWay:
+        item.deadline.check(before)
+        return item
 
-    Returns:
-        One result or error an item, in their order.
-    """
-    return [item if isinstance(item, TwelveError) else _attempt(stage, item) for item in items]
+    return each(in_time, items)
 
 
-def _attempt(stage: Callable[[In], Out], item: In) -> Out | TwelveError:
-    try:
-        return stage(item)
-    except TwelveError as error:
-        return error
-    except (MemoryError, torch.OutOfMemoryError):
-        log.exception("out of memory")
-        return OutOfMemory("this request needs more memory than there is; send fewer or smaller pictures")
-    except Exception as error:
-        log.exception("a stage failed")
-        return EngineFailed(f"the server failed on this request ({type(error).__name__}); the log has the rest")
+def _attach(ready: Ready, desk: BatchDesk) -> Example:
+    ready.deadline.check("its pictures were looked at")
+    pictures = tuple(
+        desk.look(slot, () if place else ready.prompt.boxes_px, at=at)
+        for place, (slot, at) in enumerate(zip(ready.slots, ready.paths, strict=True))
+    )
+    return Example(ready.task, ready.prompt, pictures, ready.deadline)
 
 
 def picture_paths(asked: Asked, count: int) -> tuple[str, ...]:
@@ -311,10 +354,10 @@ def picture_paths(asked: Asked, count: int) -> tuple[str, ...]:
 
 
 def _done(
-    call: Call, asked: Asked | TwelveError, answer: Answer | TwelveError, began_s: float, watch: Stopwatch
+    call: Call, accepted: Accepted | TwelveError, answer: Answer | TwelveError, began_s: float, watch: Stopwatch
 ) -> Done:
     return Done(
-        task=_task_name(asked) or UNKNOWN_TASK,
+        task=_task_name(accepted) or UNKNOWN_TASK,
         code=answer.code if isinstance(answer, TwelveError) else OK,
         request_id=call.request_id,
         headers=call.headers,
@@ -324,5 +367,5 @@ def _done(
     )
 
 
-def _task_name(asked: Asked | TwelveError) -> str | None:
-    return asked.task if isinstance(asked, TwelveError) else asked.task.name
+def _task_name(accepted: Accepted | TwelveError) -> str | None:
+    return accepted.task if isinstance(accepted, TwelveError) else accepted.asked.task.name

@@ -57,11 +57,19 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """What to answer: a status and a JSON body, pure ASCII."""
+    """What to answer: a status and a JSON body, pure ASCII.
+
+    Attributes:
+        status: Of HTTP.
+        body: JSON.
+        task: That was asked for, as far as it is known.
+        is_final: Whether the process should end when it has answered: it is of no use to the next request.
+    """
 
     status: int
     body: bytes
     task: str | None
+    is_final: bool = False
 
 
 @dataclass(frozen=True)
@@ -157,7 +165,7 @@ def refused(error: TwelveError, *, request_id: str, task: str | None) -> Reply:
     """Reply with an error; the body is whole whatever the message holds."""
     at = error.at and shortened(error.at)
     problem = Problem(code=error.code, at=at, message=shortened(error.message), request=request_id)
-    return Reply(error.status, _encode({"error": problem.model_dump()}), task)
+    return Reply(error.status, _encode({"error": problem.model_dump()}), task, error.is_final)
 
 
 def shortened(text: str) -> str:

@@ -14,6 +14,7 @@ from twelve.heads import HEADS
 from twelve.heads.base import Head
 from twelve.model.config import ModelConfig
 from twelve.runtimes.base import Runtime
+from twelve.runtimes.devices import CPU, Device
 
 EXPORT_FILE = "export.json"
 FORMAT = 1
@@ -114,18 +115,19 @@ class Exported:
                 raise ChecksumMismatch(f"{path}: is not the file that was exported; run `python -m export all` again")
         return self.path / str(entry["file"])
 
-    def runtime(self, graph: str, kind: str, *, threads: int) -> Runtime:
+    def runtime(self, graph: str, kind: str, *, threads: int, device: Device = CPU) -> Runtime:
         """Open one graph.
 
         Args:
             graph: Its name.
             kind: "onnx" or "torchscript".
             threads: Most threads of one run.
+            device: To run on.
 
         Returns:
             The runtime.
         """
-        return OPENERS[kind](self, graph, threads)
+        return OPENERS[kind](self, graph, threads, device)
 
 
 def headless(config: ModelConfig) -> dict[str, Head]:
@@ -134,19 +136,22 @@ def headless(config: ModelConfig) -> dict[str, Head]:
         return {name: build(config) for name, build in HEADS.items()}
 
 
-def _open_onnx(exported: Exported, graph: str, threads: int) -> Runtime:
+def _open_onnx(exported: Exported, graph: str, threads: int, device: Device) -> Runtime:
     from twelve.runtimes.onnx_file import OnnxRuntime  # onnxruntime is wanted by this engine alone
 
-    return OnnxRuntime.open(exported.file(graph, "onnx"), threads=threads)
+    return OnnxRuntime.open(exported.file(graph, "onnx"), threads=threads, device=device)
 
 
-def _open_torchscript(exported: Exported, graph: str, threads: int) -> Runtime:
+def _open_torchscript(exported: Exported, graph: str, threads: int, device: Device) -> Runtime:
     from twelve.runtimes.torchscript import TorchScriptRuntime  # TorchScript is wanted by this engine alone
 
     del threads  # torch bounds threads for the whole process
     entry = exported.graphs[graph]
     file = exported.file(graph, "torchscript")
-    return TorchScriptRuntime.open(file, inputs=entry["inputs"], outputs=entry["outputs"])
+    return TorchScriptRuntime.open(file, inputs=entry["inputs"], outputs=entry["outputs"], device=device)
 
 
-OPENERS: Mapping[str, Callable[[Exported, str, int], Runtime]] = {"onnx": _open_onnx, "torchscript": _open_torchscript}
+OPENERS: Mapping[str, Callable[[Exported, str, int, Device], Runtime]] = {
+    "onnx": _open_onnx,
+    "torchscript": _open_torchscript,
+}

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from twelve.runtimes.devices import CPU
+
 
 class ModuleRuntime:
     """Runs a module without gradients."""
@@ -16,12 +18,13 @@ class ModuleRuntime:
 
     def run(self, **inputs: Tensor) -> dict[str, Tensor]:
         """Run the module; see `Runtime.run`."""
+        device = next((weight.device for weight in self.module.parameters()), CPU.torch)
         with torch.inference_mode():
-            answer = self.module(*(inputs[name] for name in self.inputs))
+            answer = self.module(*(inputs[name].to(device) for name in self.inputs))
         return named(answer, self.outputs)
 
 
 def named(answer: Tensor | Sequence[Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-    """Name a graph's outputs, one tensor or several."""
+    """Name a graph's outputs, one tensor or several, and bring them to the CPU."""
     tensors = [answer] if isinstance(answer, Tensor) else list(answer)
-    return dict(zip(names, tensors, strict=True))
+    return {name: tensor.cpu() for name, tensor in zip(names, tensors, strict=True)}

@@ -1,6 +1,5 @@
 """An ONNX file as a runtime, run by onnxruntime."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +8,8 @@ import torch
 from torch import Tensor
 
 from twelve.errors import ConfigInvalid
+from twelve.runtimes.devices import CPU, Device
 
-CPU = "CPUExecutionProvider"
 ERROR = 3
 """onnxruntime's log level: errors only."""
 
@@ -24,30 +23,26 @@ class OnnxRuntime:
         self.outputs = tuple(entry.name for entry in session.get_outputs())
 
     @classmethod
-    def open(cls, path: Path, *, threads: int, providers: Sequence[str] = (CPU,)) -> "OnnxRuntime":
+    def open(cls, path: Path, *, threads: int, device: Device = CPU) -> "OnnxRuntime":
         """Load a file.
 
         Args:
             path: Of the `.onnx` file.
             threads: Most threads of one run.
-            providers: In order of preference; the first must be had.
+            device: To run on.
 
         Returns:
             The runtime.
 
         Raises:
-            ConfigInvalid: onnxruntime does not have the first provider and would silently run elsewhere.
+            ConfigInvalid: onnxruntime cannot use the device and would silently run elsewhere.
         """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = ERROR
-        session = onnxruntime.InferenceSession(str(path), options, providers=list(providers))
-        used = session.get_providers()[0]
-        if used != providers[0]:
-            raise ConfigInvalid(
-                f"{path.name}: asked for {providers[0]}, onnxruntime offers {used}; name it, or install it"
-            )
+        session = onnxruntime.InferenceSession(str(path), options, providers=[device.provider])
+        check_provider(session, path.name, device)
         return cls(session)
 
     def run(self, **inputs: Tensor) -> dict[str, Tensor]:
@@ -55,3 +50,22 @@ class OnnxRuntime:
         feeds = {name: np.ascontiguousarray(inputs[name].numpy()) for name in self.inputs}
         arrays = self.session.run(list(self.outputs), feeds)
         return {name: torch.from_numpy(array) for name, array in zip(self.outputs, arrays, strict=True)}
+
+
+def check_provider(session: onnxruntime.InferenceSession, name: str, device: Device) -> None:
+    """See that a session runs where it should: onnxruntime falls back to the CPU with a warning at most.
+
+    Args:
+        session: Opened for the device.
+        name: Of its file.
+        device: That was asked for.
+
+    Raises:
+        ConfigInvalid: It runs elsewhere.
+    """
+    wanted, used = device.provider[0], session.get_providers()[0]
+    if used != wanted:
+        raise ConfigInvalid(
+            f"{name}: asked for {wanted}, onnxruntime uses {used}; install the onnxruntime of that device, or choose "
+            "another device"
+        )
