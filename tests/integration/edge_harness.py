@@ -108,9 +108,8 @@ class Front:
         own = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.client.post(self.url + path, content=content, headers={**JSON, **own})
 
-    def log(self) -> list[dict[str, Any]]:
-        lines = (self.site.folder / "logs" / "access.log").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+    def log_of(self, name: str, count: int = 1) -> list[dict[str, Any]]:
+        return logged(self.site.folder / "logs" / "access.log", name, count)
 
 
 @contextmanager
@@ -137,6 +136,18 @@ def fronting(folder: Path, *, count: int = 2, http_port: int | None = None, **li
         nginx = closing.enter_context(edge_nginx.running(site))
         client = closing.enter_context(client_of(site.certificate, key))
         yield Front(site, nginx, servers, key, client)
+
+
+def logged(log: Path, name: str, count: int) -> list[dict[str, Any]]:
+    """Wait for the lines of requests of this name; nginx writes a line after it has answered."""
+    deadline = time.monotonic() + ANSWER_TIMEOUT_S
+    while True:
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        found = [line for line in lines if line["request"] == name]
+        if len(found) >= count:
+            return found
+        assert time.monotonic() < deadline, f"{len(found)} lines of {name}, not {count}"
+        time.sleep(0.02)
 
 
 def client_of(certificate: Path, key: str | None) -> httpx.Client:
@@ -200,6 +211,9 @@ class LiveEdge:
     def log(self) -> list[dict[str, Any]]:
         lines = (self.run_dir / "nginx" / "logs" / "access.log").read_text().splitlines()
         return [json.loads(line) for line in lines]
+
+    def log_of(self, name: str) -> list[dict[str, Any]]:
+        return logged(self.run_dir / "nginx" / "logs" / "access.log", name, 1)
 
 
 @contextmanager

@@ -295,14 +295,14 @@ def test_asking_for_the_health_makes_no_work_however_often(front):
 def test_each_request_leaves_a_line_without_its_secrets(front):
     front.ask("/v1/tasks/gqa?token=secret", X_Request_Id="line-1")
     front.ask("/v1/tasks/gqa", X_Request_Id="line-2", Authorization="Bearer wrong")
-    lines = {line["request"]: line for line in front.log()}
-    asked, refused = lines["line-1"], lines["line-2"]
+    (asked,), (refused,) = front.log_of("line-1"), front.log_of("line-2")
     assert (asked["client"], asked["task"], asked["status"], asked["path"]) == ("tester", "gqa", 200, "/v1/tasks/gqa")
     assert asked["seconds"] >= 0
     assert float(asked["upstream_seconds"]) >= 0
     assert (refused["client"], refused["status"], refused["upstream"]) == ("", 401, "")
-    assert "secret" not in json.dumps(front.log())
-    assert front.key not in json.dumps(front.log())
+    written = (front.site.folder / "logs" / "access.log").read_text()
+    assert "secret" not in written
+    assert front.key not in written
 
 
 def test_a_key_counts_as_soon_as_nginx_has_read_it_and_no_longer_than_it_is_there(front):
@@ -319,10 +319,14 @@ def test_a_key_counts_as_soon_as_nginx_has_read_it_and_no_longer_than_it_is_ther
 
 def test_a_key_may_ask_only_so_often(tmp_path):
     with fronting(tmp_path, count=1, rate=1, burst=3) as front:
-        replies = [front.ask() for _ in range(8)]
-        assert [reply.status_code for reply in replies[:4]] == [200] * 4
-        check(replies[-1], 429, "queue-full")
-        assert int(replies[-1].headers["retry-after"]) > 0
+        assert front.ask().status_code == 200
+        with ThreadPoolExecutor(8) as pool:
+            replies = list(pool.map(lambda _: front.ask(), range(40)))
+        refused = [reply for reply in replies if reply.status_code != 200]
+        assert len(refused) > 20
+        for reply in refused:
+            check(reply, 429, "queue-full")
+            assert int(reply.headers["retry-after"]) > 0
         other = edge_keys.add(front.site.keys, "other")
         front.nginx.reload()
         deadline = time.monotonic() + 10
@@ -375,4 +379,4 @@ def test_clients_that_stop_in_the_middle_are_cut_off_and_hold_up_nobody(front):
         assert {front.ask().status_code for _ in range(20)} == {200}
         assert [one.result() for one in stuck] == [b""] * 40
         assert time.monotonic() - since < 30
-    assert [line["status"] for line in front.log() if line["request"] == "stuck"] == [408] * 40
+    assert [line["status"] for line in front.log_of("stuck", 40)] == [408] * 40

@@ -84,7 +84,7 @@ def test_one_name_goes_with_a_request_from_end_to_end(live):
     reply = live.ask("vqa-v2", {"question": "?"}, **{"X-Request-Id": "end-2-end"})
     assert reply.status_code == 422
     assert reply.json()["error"]["request"] == reply.headers["x-request-id"] == "end-2-end"
-    assert [line["status"] for line in live.log() if line["request"] == "end-2-end"] == [422]
+    assert [line["status"] for line in live.log_of("end-2-end")] == [422]
 
 
 def test_the_server_is_alive_and_ready(live):
