@@ -11,6 +11,7 @@ OUT/twelve/
 import base64
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -71,6 +72,8 @@ class Serving:
         batch_delay_ms: How long a request waits for others; 0 means 100 to TorchServe.
         cache: Folder of pictures seen, shared by the workers; relative to the model directory.
         device: "cpu", or "cuda".
+        image_hosts: Where pictures named by URL are fetched from; none = they are refused. See `twelve.origins`.
+        image_networks: Networks these hosts may lie in beside the public ones.
     """
 
     engine: str = DEFAULT_ENGINE
@@ -80,6 +83,8 @@ class Serving:
     batch_delay_ms: int = 2
     cache: str = "cache"
     device: str = "cpu"
+    image_hosts: Sequence[str] = ()
+    image_networks: Sequence[str] = ()
 
 
 def make_model_directory(bundle: Path, graphs: Path | None, out: Path, serving: Serving | None = None) -> Path:
@@ -133,6 +138,8 @@ def model_config(serving: Serving) -> dict[str, Any]:
             "threads": serving.threads,
             "cache": serving.cache,
             "device": serving.device,
+            "image_hosts": list(serving.image_hosts),
+            "image_networks": list(serving.image_networks),
             "deadline_ms": DEADLINE_MS,
             "limits": {name: value for name, value in asdict(ImageLimits()).items() if name != "formats"}
             | asdict(RequestLimits()),
@@ -169,6 +176,12 @@ def main(
     batch_delay_ms: Annotated[int, typer.Option(min=1, help="How long a request waits for others.")] = 2,
     cache: Annotated[str, typer.Option(help="Folder of pictures seen, shared by the workers.")] = "cache",
     device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
+    image_hosts: Annotated[
+        list[str] | None, typer.Option("--image-host", envvar="IMAGE_HOSTS", help="Fetch pictures by URL from there.")
+    ] = None,
+    image_networks: Annotated[
+        list[str] | None, typer.Option("--image-network", envvar="IMAGE_NETWORKS", help="Where these hosts may lie.")
+    ] = None,
 ) -> None:
     """Make TorchServe's model directory of a bundle; its graphs are exported before or after."""
     built = BUILD / bundle.resolve().name
@@ -180,6 +193,8 @@ def main(
         batch_delay_ms=batch_delay_ms,
         cache=cache,
         device=device,
+        image_hosts=image_hosts or (),
+        image_networks=image_networks or (),
     )
     try:
         make_model_directory(bundle, graphs or built, out or built / "torchserve", serving)

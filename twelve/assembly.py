@@ -1,6 +1,6 @@
 """From a bundle to the parts of a service: the only place that knows them all."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,7 @@ import torch
 
 from twelve.batch import ROWS_PER_PASS
 from twelve.bundle import DETECTOR_CONFIG, VOCABULARY, Bundle
+from twelve.download import Downloads
 from twelve.engines.engine import Engine
 from twelve.engines.exported import DETECTOR, Exported, headless
 from twelve.engines.graphs import FUSE, REGIONS, TEXT
@@ -17,6 +18,7 @@ from twelve.heads.model import CONFIG_FILE, TwelveModel
 from twelve.image import ImageLimits
 from twelve.limits import RequestLimits
 from twelve.model.config import ModelConfig
+from twelve.origins import AllowList
 from twelve.pictures import PictureDesk
 from twelve.regions.cache import RegionCache
 from twelve.regions.config import DetectorConfig
@@ -49,6 +51,8 @@ class Settings:
         device: "cpu", "cuda", or "cuda:1" and so on.
         deadline_ms: Time of a request that names none, and the most that one may name; None = no limit.
         requests: What a request may hold beside its pictures.
+        image_hosts: Where pictures named by URL are fetched from; none = they are refused. See `twelve.origins`.
+        image_networks: Networks these hosts may lie in beside the public ones.
     """
 
     engine: str = DEFAULT_ENGINE
@@ -60,6 +64,8 @@ class Settings:
     device: str = CPU.kind
     deadline_ms: int | None = None
     requests: RequestLimits = field(default_factory=RequestLimits)
+    image_hosts: Sequence[str] = ()
+    image_networks: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Refuse a number of threads that is none.
@@ -99,6 +105,7 @@ class Parts:
     extractor: RegionExtractor | None
     desk: PictureDesk
     encoder: TextEncoder
+    downloads: Downloads
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,9 @@ def assemble(path: Path, settings: Settings) -> Parts:
     digest = runners.extractor.digest if runners.extractor else NO_DETECTOR
     cache = RegionCache(settings.cache, detector=digest)
     desk = PictureDesk(runners.extractor, cache, limits=settings.limits, feature_width=config.v_feature_size)
-    return Parts(knowledge, runners.engine, runners.extractor, desk, encoder)
+    allowed = AllowList.of(settings.image_hosts, settings.image_networks)
+    downloads = Downloads(allowed, max_bytes=settings.limits.max_bytes)
+    return Parts(knowledge, runners.engine, runners.extractor, desk, encoder, downloads)
 
 
 def knowledge_of(bundle: Bundle, config: ModelConfig) -> Knowledge:

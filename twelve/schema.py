@@ -1,7 +1,7 @@
 """What crosses HTTP: texts, pictures, boxes, requests and answers. The contract's types, and nothing else.
 
-A picture is sent in one of three ways: its encoded bytes (base64 in JSON, a file part in a form), a ref to one sent
-before, or its regions brought along.
+A picture is sent in one of four ways: its encoded bytes (base64 in JSON, a file part in a form), a ref to one sent
+before, its regions brought along, or, where the server's owner lets it fetch pictures, a URL.
 """
 
 import base64
@@ -37,7 +37,7 @@ MOST_TURNS = 64
 REF = re.compile(r"sha256:[0-9a-f]{64}")
 
 VISIBLE = re.compile(r"[^\s\x1c-\x1f\x85\ufeff]")
-"""One character of it makes a text more than blank. Spelt out: JSON Schema's idea of blanks and Python's differ here."""
+"""One character of it makes a text more than blank. Spelt out: JSON Schema and Python differ about blanks."""
 
 
 def _text(value: str) -> str:
@@ -119,6 +119,13 @@ class ImageRef(BaseModel):
     ref: Annotated[StrictStr, Field(json_schema_extra={"pattern": f"^{REF.pattern}$"})]
 
 
+class ImageUrl(BaseModel):
+    """A picture on another host; most servers fetch none. What a URL may be, `twelve.origins` says."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    url: Annotated[StrictStr, Field(json_schema_extra={"format": "uri"})]
+
+
 class BroughtRegions(BaseModel):
     """Regions that the caller found: base64 float32 [n, F] features and n boxes in a picture of this size."""
 
@@ -143,7 +150,7 @@ class StoredImage(BaseModel):
     key: str
 
 
-AnyImage = EncodedImage | ImageRef | RegionsImage | StoredImage
+AnyImage = EncodedImage | ImageRef | RegionsImage | ImageUrl | StoredImage
 
 
 def _image(value: Any) -> AnyImage:
@@ -155,8 +162,10 @@ def _image(value: Any) -> AnyImage:
         return _ref(value)
     if isinstance(value, dict) and "regions" in value:
         return _inner(RegionsImage, value)
+    if isinstance(value, dict) and "url" in value:
+        return _inner(ImageUrl, value)
     raise PydanticCustomError(
-        "image", 'must be base64 text, {"ref": …} or {"regions": …}, got {got}', {"got": kind_of(value)}
+        "image", 'must be base64 text, {"ref": …}, {"regions": …} or {"url": …}, got {got}', {"got": kind_of(value)}
     )
 
 
@@ -184,10 +193,10 @@ Image = Annotated[
     AnyImage,
     BeforeValidator(
         _image,
-        json_schema_input_type=Annotated[str, WithJsonSchema(dict(BASE64_SCHEMA))] | ImageRef | RegionsImage,
+        json_schema_input_type=Annotated[str, WithJsonSchema(dict(BASE64_SCHEMA))] | ImageRef | RegionsImage | ImageUrl,
     ),
 ]
-"""A picture, in one of the three ways."""
+"""A picture, in one of the four ways."""
 
 
 class Turn(BaseModel):

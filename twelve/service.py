@@ -130,6 +130,7 @@ class Service:
         self.engine = parts.engine
         self.extractor = parts.extractor
         self._desk = parts.desk
+        self._downloads = parts.downloads
         self._encoder = parts.encoder
         self._observer = observer or Silent()
         self._settings = settings or Settings()
@@ -201,7 +202,8 @@ class Service:
         self._settings.requests.check_boxes(len(prompt.boxes_px))
         self._settings.requests.check_texts((text for text, _ in prompt.rows), at=asked.task.text_field)
         paths = picture_paths(asked, len(prompt.images))
-        return Ready(asked.task, prompt, self._desk.open_all(prompt.images, paths), paths, accepted.deadline)
+        images = self._downloads.fetched(prompt.images, paths)
+        return Ready(asked.task, prompt, self._desk.open_all(images, paths), paths, accepted.deadline)
 
     def _attach_all(self, ready: Sequence[Ready | TwelveError]) -> list[Example | TwelveError]:
         desk = BatchDesk(self._desk)
