@@ -13,8 +13,8 @@ from handlers import edge_keys, edge_nginx
 from handlers.edge_nginx import Backend, Limits, Site
 from handlers.edge_orders import Orders
 from handlers.torchserve import ServerDied
-from twelve.refusals import KINDS
 from twelve.errors import ConfigInvalid
+from twelve.refusals import KINDS
 
 CODE = re.compile(r'return (\d{3}) \'\{"error": \{"code": "([a-z-]+)"')
 
