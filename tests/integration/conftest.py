@@ -8,7 +8,9 @@ import pytest
 
 from tests.bundles import make_tiny_bundle
 from tests.checkout import ROOT
+from tests.integration.edge_harness import edge_serving
 from tests.integration.harness import LiveServer, serving
+from tests.integration.ways import Way, through_nginx, through_torchserve, through_uvicorn
 
 DEFAULT_BUNDLE = ROOT / "model_store" / "small"
 WORKERS = 2
@@ -36,3 +38,27 @@ def server(served_bundle: tuple[Path, str], tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="session")
 def feature_width(served_bundle: tuple[Path, str]) -> int:
     return json.loads((served_bundle[0] / "config.json").read_text())["v_feature_size"]
+
+
+@pytest.fixture(scope="session")
+def torchserve(server: LiveServer) -> Way:
+    return through_torchserve(server)
+
+
+@pytest.fixture(scope="session")
+def asgi(served_bundle: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
+    with through_uvicorn(served_bundle[0], tmp_path_factory.mktemp("asgi")) as way:
+        yield way
+
+
+@pytest.fixture(scope="session")
+def nginx(served_bundle: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
+    limits = {"RATE": 100_000, "BURST": 100_000}
+    with edge_serving(served_bundle[0], tmp_path_factory.mktemp("front"), ENGINE="eager", THREADS=1, **limits) as live:
+        yield through_nginx(live)
+
+
+@pytest.fixture(scope="session", params=["torchserve", "asgi", pytest.param("nginx", marks=pytest.mark.edge)])
+def way(request: pytest.FixtureRequest) -> Way:
+    """Give each way to the service in turn."""
+    return request.getfixturevalue(request.param)

@@ -1,9 +1,9 @@
-"""Bad and odd input over real HTTP: the documented status and body each time, and the workers survive all of it."""
+"""Bad and odd input over real HTTP: the documented status and body each time, whichever way is asked, and
+whoever answers survives all of it."""
 
 import base64
 import io
 import json
-import socket
 import struct
 import zlib
 from typing import Any
@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from tests.bundles import picture
-from tests.integration.harness import LiveServer, encoded, example, parts
+from tests.integration.harness import encoded, example, parts
+from tests.integration.ways import Way
 from twelve.tasks.kinds.pointing import EXAMPLE_BOXES
 
 pytestmark = pytest.mark.integration
@@ -86,6 +87,8 @@ BAD_FIELDS = {
     "an unknown task": (vqa(task="vqa"), 404, "unknown-task"),
     "a task that is no text": (vqa(task=["vqa-v2"]), 422, "invalid-field"),
     "an unknown token": (vqa(task=None, task_token=0), 404, "unknown-task"),
+    "null for a task": ({**vqa(), "task": None}, 422, "invalid-field"),
+    "null for a token": ({**vqa(), "task_token": None}, 422, "invalid-field"),
     "a token of another task": (vqa(task_token=12), 422, "invalid-field"),
     "a missing field": (vqa(question=None), 422, "invalid-field"),
     "a superfluous field": (vqa(caption="A car."), 422, "invalid-field"),
@@ -179,10 +182,10 @@ ODD = {
 
 
 @pytest.fixture(autouse=True)
-def _workers_survive(server: LiveServer):
-    before = server.workers()
+def _whoever_answers_survives(way: Way):
+    before = way.processes()
     yield
-    assert server.workers() == before
+    assert way.processes() == before
 
 
 def check_refusal(response: httpx.Response, status: int, code: str) -> None:
@@ -195,58 +198,58 @@ def check_refusal(response: httpx.Response, status: int, code: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BAD_FIELDS)
-def test_bad_fields_are_refused(server, kind):
+def test_bad_fields_are_refused(way, kind):
     fields, status, code = BAD_FIELDS[kind]
-    check_refusal(server.client.post(server.url, content=json.dumps(fields), headers=JSON), status, code)
+    check_refusal(way.client.post(way.url, content=json.dumps(fields), headers=JSON), status, code)
 
 
 @pytest.mark.parametrize("kind", BAD_BODIES)
-def test_bad_bodies_are_refused(server, kind):
+def test_bad_bodies_are_refused(way, kind):
     body, headers, status, code = BAD_BODIES[kind]
-    check_refusal(server.client.post(server.url, content=body, headers=headers), status, code)
+    check_refusal(way.client.post(way.url, content=body, headers=headers), status, code)
 
 
 @pytest.mark.parametrize("kind", BAD_FORMS)
-def test_bad_forms_are_refused(server, kind):
+def test_bad_forms_are_refused(way, kind):
     fields, status, code = BAD_FORMS[kind]
-    check_refusal(server.client.post(server.url, files=parts(fields)), status, code)
+    check_refusal(way.client.post(way.url, files=parts(fields)), status, code)
 
 
 @pytest.mark.parametrize("kind", ODD)
-def test_odd_input_is_answered(server, kind):
-    status, answer = server.ask_json(ODD[kind])
+def test_odd_input_is_answered(way, kind):
+    status, answer = way.ask_json(ODD[kind])
     assert status == 200, answer
 
 
-def test_features_that_are_no_numbers_are_refused(server, feature_width):
+def test_features_that_are_no_numbers_are_refused(way, feature_width):
     brought = regions(1, 4 * feature_width, value=float("nan"))
-    check_refusal(server.client.post(server.url, json=vqa(image=brought)), 422, "invalid-field")
+    check_refusal(way.client.post(way.url, json=vqa(image=brought)), 422, "invalid-field")
 
 
-def test_a_candidate_that_was_not_brought_along_is_refused(server, feature_width):
+def test_a_candidate_that_was_not_brought_along_is_refused(way, feature_width):
     request = pointing(image=regions(1, 4 * feature_width), boxes=[EXAMPLE_BOXES[0], [1.0, 1.0, 9.0, 9.0]])
-    check_refusal(server.client.post(server.url, json=request), 422, "invalid-field")
+    check_refusal(way.client.post(way.url, json=request), 422, "invalid-field")
 
 
-def test_a_form_without_parts_is_refused(server):
+def test_a_form_without_parts_is_refused(way):
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    response = server.client.post(server.url, content=b"this is no form", headers=headers)
+    response = way.client.post(way.url, content=b"this is no form", headers=headers)
     assert response.status_code in (400, 422), response.text
     assert "error" in response.json()
 
 
-def test_a_form_text_that_is_no_utf_8_is_refused(server):
+def test_a_form_text_that_is_no_utf_8_is_refused(way):
     files = {**parts(vqa()), "question": (None, b"\xff\xfe")}
-    check_refusal(server.client.post(server.url, files=files), 400, "malformed")
+    check_refusal(way.client.post(way.url, files=files), 400, "malformed")
 
 
-def test_predictions_are_not_asked_for_by_get(server):
-    check_refusal(server.client.get(server.url), 405, "method")
+def test_predictions_are_not_asked_for_by_get(way):
+    check_refusal(way.client.get(way.url), 405, "method")
 
 
-def test_media_types_are_read_whatever_their_case_and_parameters(server):
+def test_media_types_are_read_whatever_their_case_and_parameters(way):
     headers = {"Content-Type": "Application/JSON; charset=UTF-8"}
-    assert server.client.post(server.url, content=json.dumps(vqa()), headers=headers).status_code == 200
+    assert way.client.post(way.url, content=json.dumps(vqa()), headers=headers).status_code == 200
 
 
 def test_a_body_may_come_in_chunks(server):
@@ -255,14 +258,18 @@ def test_a_body_may_come_in_chunks(server):
     assert server.client.post(server.url, content=chunks, headers=JSON).status_code == 200
 
 
-def test_a_body_above_the_servers_limit_is_refused_before_it_is_read(server):
-    """TorchServe itself answers, without a body; a client that still writes may see the connection closed."""
-    with socket.create_connection(("127.0.0.1", server.ports["PORT"]), timeout=10) as raw:
-        raw.sendall(b"POST /predictions/twelve HTTP/1.1\r\nHost: x\r\nContent-Length: 99000000\r\n\r\n")
-        assert b" 413 " in raw.recv(1000).split(b"\r\n")[0]
+@pytest.mark.parametrize("named", [{"task": "gqa"}, {"task_token": 15}])
+def test_a_body_that_contradicts_its_path_is_refused(way, named):
+    url, headers = way.own("vqa-v2")
+    response = way.client.post(url, headers=headers, json={**vqa(task=None), **named})
+    check_refusal(response, 422, "invalid-field")
 
 
-def test_a_caller_who_hangs_up_harms_nobody(server):
-    with socket.create_connection(("127.0.0.1", server.ports["PORT"]), timeout=10) as raw:
-        raw.sendall(b"POST /predictions/twelve HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n{")
-    assert server.ask_json(vqa())[0] == 200
+def test_a_path_of_no_task_is_refused(way):
+    url, headers = way.own("vqa")
+    check_refusal(way.client.post(url, headers=headers, json=vqa(task=None)), 404, "unknown-task")
+
+
+def test_an_error_names_the_request_as_its_sender_does(way):
+    response = way.client.post(way.url, json={}, headers={"X-Request-Id": "mine-1.a"})
+    assert response.json()["error"]["request"] == "mine-1.a"
