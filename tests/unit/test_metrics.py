@@ -21,9 +21,9 @@ import os, signal, sys
 from twelve.metrics import ServiceMetrics
 from twelve.observer import Done
 metrics = ServiceMetrics(["nlvr2"])
-metrics.request(Done("nlvr2", "ok", "", {}, 0.0, 0.05))
 metrics.stage("fuse", 0.01)
 metrics.batch(3)
+metrics.request(Done("nlvr2", "ok", "", {}, 0.0, 0.05))
 if sys.argv[1] == "is killed":
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -60,6 +60,15 @@ def test_a_request_is_counted_by_task_and_code():
     metrics.request(done("nlvr2", "invalid-field"))
     assert registry.get_sample_value("twelve_requests_total", {"task": "nlvr2", "code": "invalid-field"}) == 1
     assert registry.get_sample_value("twelve_request_seconds_count", {"task": "nlvr2"}) == 1
+
+
+def test_a_batchs_stages_are_counted_once_with_its_first_answer():
+    registry = CollectorRegistry()
+    metrics = ServiceMetrics(["nlvr2"], registry=registry)
+    metrics.stage("fuse", 0.1)
+    for _ in range(2):
+        metrics.request(done("nlvr2", "ok"))
+    assert registry.get_sample_value("twelve_stage_seconds_count", {"stage": "fuse"}) == 1
 
 
 def test_what_strangers_send_as_a_task_never_becomes_a_label():

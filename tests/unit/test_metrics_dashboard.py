@@ -24,9 +24,9 @@ AHEAD = {"twelve_feature_cache_total"}
 def our_series() -> set[str]:
     registry = CollectorRegistry()
     metrics = ServiceMetrics(["nlvr2"], registry=registry)
-    metrics.request(Done("nlvr2", "ok", "", {}, 0.0, 1.0))
     metrics.stage("fuse", 1)
     metrics.batch(1)
+    metrics.request(Done("nlvr2", "ok", "", {}, 0.0, 1.0))
     return {sample.name for family in registry.collect() for sample in family.samples}
 
 
