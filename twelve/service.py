@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
@@ -274,11 +274,12 @@ class Service:
         )
 
     def _reply(self, answer: Answer | TwelveError, done: Done) -> Reply:
-        self._observer.request(done)
-        if isinstance(answer, TwelveError):
-            return refused(answer, request_id=done.request_id, task=None if done.task == UNKNOWN_TASK else done.task)
-        total = {**answer.timings_ms, "total": round(1000 * done.seconds, 3)}
-        return answered(answer.model_copy(update={"timings_ms": total}))
+        (written,) = each(lambda one: _written(one, done), [answer])
+        if isinstance(written, Reply):
+            self._observer.request(done)
+            return written
+        self._observer.request(replace(done, code=written.code))
+        return refused(written, request_id=done.request_id, task=None if done.task == UNKNOWN_TASK else done.task)
 
 
 class Encoder:
@@ -353,6 +354,11 @@ def picture_paths(asked: Asked, count: int) -> tuple[str, ...]:
     if "images" in asked.task.request.model_fields:
         return tuple(f"images[{place}]" for place in range(count))
     return ("image",)
+
+
+def _written(answer: Answer, done: Done) -> Reply:
+    total = {**answer.timings_ms, "total": round(1000 * done.seconds, 3)}
+    return answered(answer.model_copy(update={"timings_ms": total}))
 
 
 def _done(
