@@ -28,8 +28,8 @@ PREDICTIONS = ("/v1/tasks/", "/predictions/")
 STATUSES = (200, 400, 401, 404, 405, 408, 409, 411, 413, 414, 415, 422, 429, 431, 500, 502, 503, 504, 507)
 """Told from the start, with 0: the first failure is seen as a rise, which the birth of a series is not."""
 
-PORT = 8086
-"""The next after those of a server."""
+PORT = 8090
+"""Beyond those of a server."""
 
 
 class AccessLog(Collector):

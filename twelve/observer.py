@@ -7,6 +7,9 @@ from typing import NamedTuple, Protocol
 OK = "ok"
 """The code of a request that was answered."""
 
+SELF_TEST = "x-self-test"
+"""The header of a request by which a server looks at itself; nginx takes it off whatever comes from outside."""
+
 UNKNOWN_TASK = "unknown"
 """The task of a request that named none of ours."""
 
@@ -51,6 +54,11 @@ class Done:
     def seconds(self) -> float:
         """Give how long it took."""
         return self.ended_s - self.began_s
+
+    @property
+    def is_self_test(self) -> bool:
+        """Say whether the server asked itself, as it does every second: no figure of its clients."""
+        return bool(self.headers.get(SELF_TEST))
 
 
 class Observer(Protocol):
