@@ -53,8 +53,9 @@ def asgi(served_bundle: tuple[Path, str], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def nginx(served_bundle: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
-    limits = {"RATE": 100_000, "BURST": 100_000}
-    with edge_serving(served_bundle[0], tmp_path_factory.mktemp("front"), ENGINE="eager", THREADS=1, **limits) as live:
+    """Give nginx before one server: a picture that one has seen is no ref to another."""
+    settings = {"RATE": 100_000, "BURST": 100_000, "INSTANCES": 1, "ENGINE": "eager", "THREADS": 1}
+    with edge_serving(served_bundle[0], tmp_path_factory.mktemp("front"), **settings) as live:
         yield through_nginx(live)
 
 

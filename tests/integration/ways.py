@@ -68,7 +68,7 @@ def through_nginx(live: LiveEdge) -> Way:
         live.client,
         live.url + COMMON,
         lambda task: (f"{live.url}/v1/tasks/{task}", {}),
-        lambda: [pid for server in (0, 1) for pid in live.workers(server)],
+        lambda: live.workers(0),
     )
 
 
