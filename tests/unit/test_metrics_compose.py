@@ -1,0 +1,91 @@
+"""What Grafana and Compose are given is well-formed, and each file names what the others have."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+
+from tests.checkout import ROOT
+
+OPS = ROOT / "ops"
+PROVISIONING = OPS / "grafana" / "provisioning"
+SCHEMA = json.loads((OPS / "grafana" / "provisioning.schema.json").read_text())
+FILES = sorted(PROVISIONING.rglob("*.yml"))
+COMPOSE = yaml.safe_load((OPS / "compose.yaml").read_text())
+SERVICES = COMPOSE["services"]
+RULE_FILES = "rule_files: [alerts/twelve.rules.yml]"
+
+
+def mounts(service: str) -> dict[str, Path]:
+    """Give the files and folders of ours that a service sees, by where it sees them."""
+    split = [volume.split(":") for volume in SERVICES[service]["volumes"]]
+    return {parts[1]: (OPS / parts[0]).resolve() for parts in split if parts[0].startswith(".")}
+
+
+def provisioned(folder: str) -> dict:
+    (file,) = (PROVISIONING / folder).glob("*.yml")
+    return yaml.safe_load(file.read_text())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.parent.name)
+def test_grafanas_files_have_the_fields_that_its_documentation_names(file):
+    Draft202012Validator.check_schema(SCHEMA)
+    Draft202012Validator(SCHEMA).validate(yaml.safe_load(file.read_text()))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"datasources": [{"name": "a", "type": "prometheus", "access": "proxy", "url": "http://a"}]},
+        {"apiVersion": 1, "datasources": [{"name": "a", "type": "prometheus", "access": "any", "url": "http://a"}]},
+        {"apiVersion": 1, "datasources": [{"name": "a", "type": "prometheus", "access": "proxy"}]},
+        {"apiVersion": 1, "providers": [{"name": "a", "type": "file", "options": {"folder": "/a"}}]},
+        {"apiVersion": 1, "providers": [{"name": "a", "type": "file", "options": {"path": "a"}, "isDefault": True}]},
+    ],
+)
+def test_the_schema_refuses_what_grafana_would_not_understand(wrong):
+    with pytest.raises(ValidationError):
+        Draft202012Validator(SCHEMA).validate(wrong)
+
+
+def test_all_four_services_are_started():
+    assert set(SERVICES) == {"nginx", "server", "prometheus", "grafana"}
+
+
+@pytest.mark.parametrize("service", ["prometheus", "grafana"])
+def test_what_a_service_is_to_see_is_there(service):
+    assert {path for path in mounts(service).values() if not path.exists()} == set()
+
+
+def test_grafana_finds_its_files_and_its_dashboards():
+    seen = mounts("grafana")
+    assert seen["/etc/grafana/provisioning"] == PROVISIONING
+    dashboards = seen[provisioned("dashboards")["providers"][0]["options"]["path"]]
+    assert [json.loads(file.read_text())["uid"] for file in dashboards.glob("*.json")] == ["twelve"]
+
+
+def test_grafana_asks_the_prometheus_that_runs():
+    assert SERVICES["prometheus"]["network_mode"] == "service:server"
+    assert provisioned("datasources")["datasources"][0]["url"] == "http://server:9090"
+
+
+def test_only_nginx_can_be_reached_from_outside():
+    ports = {name: service.get("ports", []) for name, service in SERVICES.items()}
+    assert ports == {"nginx": ["8443:8443"], "grafana": ["127.0.0.1:3000:3000"], "server": [], "prometheus": []}
+
+
+def test_each_image_is_built_here_or_has_a_version():
+    for service in SERVICES.values():
+        assert "build" in service or ":" in service["image"]
+
+
+@pytest.mark.parametrize("name", ["prometheus.yml", "prometheus-edge.yml", "prometheus-compose.yml"])
+def test_every_prometheus_reads_the_alerts(name):
+    assert RULE_FILES in (OPS / name).read_text()
+
+
+def test_no_service_names_a_volume_that_is_not_declared():
+    named = {volume.split(":")[0] for service in SERVICES.values() for volume in service["volumes"]}
+    assert {name for name in named if not name.startswith(".")} == set(COMPOSE["volumes"])
