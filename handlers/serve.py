@@ -79,6 +79,7 @@ class Wish:
         exports: Whether graphs are brought up to date first; where the exporter is not installed, as in the image, they
             must be there already, and a worker refuses those of another bundle.
         batch_size: Most requests that a worker takes at once.
+        cache: Folder of pictures seen, which servers of one bundle may share; None = one of its own in `run`.
     """
 
     bundle: Path
@@ -91,6 +92,7 @@ class Wish:
     console: bool
     exports: bool = True
     batch_size: int = BATCH_SIZE
+    cache: Path | None = None
 
 
 def serve(wish: Wish) -> None:
@@ -137,7 +139,7 @@ def export(bundle: Bundle, wish: Wish) -> None:
         run_python("-m", "export", "all", str(bundle.path))
     run_python(
         *("-m", "export.archive", str(bundle.path)),
-        *("--graphs", str(graphs), "--out", str(wish.run.model_store), "--cache", str(wish.run.cache)),
+        *("--graphs", str(graphs), "--out", str(wish.run.model_store), "--cache", str(wish.cache or wish.run.cache)),
         *("--engine", wish.engine, "--workers", str(wish.workers), "--threads", str(wish.threads)),
         *("--batch-size", str(wish.batch_size)),
     )
@@ -215,6 +217,9 @@ def main(
     run_dir: Annotated[
         Path | None, typer.Option(envvar="RUN_DIR", help="Where it writes; build/serve-PORT if absent.")
     ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(envvar="CACHE", help="Pictures seen; servers may share it. RUN_DIR/cache if absent.")
+    ] = None,
     foreground: Annotated[bool, typer.Option(help="Copy TorchServe's log to the terminal.")] = False,
     export_first: Annotated[
         bool,
@@ -235,6 +240,7 @@ def main(
         console=foreground,
         exports=export_first,
         batch_size=batch_size,
+        cache=cache and cache.resolve(),
     )
     with signals_interrupt():
         try:
