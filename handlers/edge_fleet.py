@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from handlers.drain import drain
-from handlers.edge_nginx import Backend, halves
+from handlers.edge_nginx import Backend, halves, to_ask
 from handlers.healthcheck import NotReady, Server
 from handlers.ready import READY
 from handlers.torchserve import HERE, ROOT, START_TIMEOUT_S, Ports, ServerDied
@@ -107,11 +107,7 @@ class Instance:
 
     def is_ready(self) -> bool:
         """Say whether it answers requests, as its own prober has it."""
-        try:
-            urllib.request.urlopen(f"http://{self.backend.health}{READY}", timeout=LOOK_TIMEOUT_S).close()
-        except OSError:
-            return False
-        return True
+        return is_ready(self.backend)
 
     def wait_ready(self) -> None:
         """Wait until it answers requests.
@@ -156,6 +152,15 @@ class Instance:
 
     def _tail(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")[-TAIL_BYTES:]
+
+
+def is_ready(backend: Backend) -> bool:
+    """Say whether a server answers requests, as its own prober has it."""
+    try:
+        urllib.request.urlopen(f"http://{backend.health}{READY}", timeout=LOOK_TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 class Fleet:
@@ -222,7 +227,7 @@ class Fleet:
             if instance.has_ended() and time.monotonic() - instance.started_s > BETWEEN_STARTS_S:
                 instance.start(self._plan)
         ready = {place for place, instance in enumerate(self._instances) if instance.is_ready()}
-        wanted = next((half for half in halves(len(self._instances)) if ready and ready <= half), self._everything)
+        wanted = to_ask(ready, len(self._instances))
         if wanted != self._chosen:
             self._serve(wanted)
 

@@ -8,7 +8,7 @@ import socket
 import string
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -107,6 +107,17 @@ def halves(count: int) -> tuple[frozenset[int], frozenset[int]]:
     """Split servers into two halves, of which one serves while the other is exchanged."""
     first = frozenset(range(count // 2))
     return first, frozenset(range(count)) - first
+
+
+def to_ask(ready: Set[int], count: int) -> frozenset[int]:
+    """Choose the servers to ask: one half while none of the other is ready, else all.
+
+    Args:
+        ready: Those that answer.
+        count: Of all.
+    """
+    everything = frozenset(range(count))
+    return next((half for half in halves(count) if ready and ready <= half), everything)
 
 
 def pool_name(members: frozenset[int]) -> str:

@@ -34,7 +34,8 @@ CPU_TORCH = "torch-*+cpu-*.whl"
 READY_TIMEOUT_S = 300
 BETWEEN_PROBES_S = 1
 STOP_TIMEOUT_S = 30
-PORTS_OF_A_SERVER = 6
+PORTS_OF_A_SERVER = 7
+"""Neighbours; the first is that of predictions, the last that of its health."""
 
 
 class Failed(Exception):
@@ -139,13 +140,22 @@ class Builder:
         mirror = run("apt-get", "indextargets", *filters, "--format", "$(REPO_URI)").splitlines()[0]
         tree = self.folder / "base"
         run("debootstrap", "--variant=minbase", CODENAME, str(tree), mirror)
+        policy = tree / "usr/sbin/policy-rc.d"  # Debian's own image has it too: what is installed starts no service
+        policy.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
+        policy.chmod(0o755)
         name = self("from", "scratch")
         self("add", "--quiet", name, str(tree), "/")
         self("commit", "--quiet", "--rm", name, BASE_IMAGE)
         shutil.rmtree(tree)
 
-    def build(self, target: str, pip: Pip) -> None:
-        """Build one stage of the Dockerfile and name the image for it."""
+    def build(self, target: str, pip: Pip, **arguments: str) -> None:
+        """Build one stage of the Dockerfile and name the image for it.
+
+        Args:
+            target: The stage.
+            pip: As it is configured here.
+            **arguments: Of the build.
+        """
         inside = pip.written_for_inside(self.folder / "pip.conf")
         mounts = {
             pip.certificates: CERTIFICATES_INSIDE,
@@ -153,9 +163,10 @@ class Builder:
             **{path: path for path in pip.folders},
         }
         volumes = [f"--volume={path.resolve()}:{place}:ro" for path, place in mounts.items()]
-        torch = ["--build-arg=TORCH_INDEX="] if pip.has_cpu_torch else []
+        given = ({"TORCH_INDEX": ""} if pip.has_cpu_torch else {}) | arguments
+        values = [f"--build-arg={name}={value}" for name, value in given.items()]
         form = ["--format=docker", "--pull-never", "--network=host"]  # a health check exists in docker's format only
-        self("bud", *form, *volumes, *torch, f"--target={target}", f"--tag={target}", ".")
+        self("bud", *form, *volumes, *values, f"--target={target}", f"--tag={target}", ".")
 
     def size(self, image: str) -> str:
         """Give an image's size, as buildah prints it."""
@@ -177,7 +188,7 @@ class Builder:
 
     @contextmanager
     def server(self, container: str, image: str) -> Iterator[str]:
-        """Run a container's own command until it says that it is healthy, and end it.
+        """Run the server in a container.
 
         Args:
             container: Of the image.
@@ -189,33 +200,74 @@ class Builder:
         Raises:
             Failed: It ends by itself, or is not healthy in time.
         """
-        configuration = self.configuration(image)
         port = free_ports(PORTS_OF_A_SERVER)
-        command = self.command("run", f"--env=PORT={port}", container, "--", *configuration["Entrypoint"])
-        log = self.folder / "server.log"
+        with self.running(container, image, {"PORT": port, "HEALTH_PORT": port + PORTS_OF_A_SERVER - 1}):
+            yield f"http://127.0.0.1:{port}"
+
+    @contextmanager
+    def running(
+        self, container: str, image: str, environment: Mapping[str, object]
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a container's own command until it says that it is healthy, and end it.
+
+        Args:
+            container: Of the image.
+            image: Whose command, user and health check count.
+            environment: Given to the command and to the check.
+
+        Yields:
+            The process that runs the container.
+
+        Raises:
+            Failed: It ends by itself, or is not healthy in time.
+        """
+        configuration = self.configuration(image)
+        given = [f"--env={name}={value}" for name, value in environment.items()]
+        log = self.log(container)
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command,
+                self.command("run", *given, container, "--", *configuration["Entrypoint"]),
                 env={**os.environ, **WITHOUT_NAMESPACES},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
             )
         try:
-            self._wait_healthy(process, [container, "--", *configuration["Healthcheck"]["Test"][1:]], log)
-            yield f"http://127.0.0.1:{port}"
+            self._wait_healthy(process, [*given, container, "--", *health_check(configuration)], log)
+            yield process
         finally:
             stop(process, configuration["Entrypoint"])
+
+    def log(self, container: str) -> Path:
+        """Give the file of what a container's command printed."""
+        return self.folder / f"{container}.log"
 
     def _wait_healthy(self, process: subprocess.Popen[bytes], check: list[str], log: Path) -> None:
         deadline = time.monotonic() + READY_TIMEOUT_S
         while True:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise Failed(f"the server is not healthy; its last words:\n{log.read_text(errors='replace')[-4000:]}")
+                raise Failed(f"{log.stem} is not healthy; its last words:\n{log.read_text(errors='replace')[-4000:]}")
             with suppress(Failed):
                 self("run", *check)
                 return
             time.sleep(BETWEEN_PROBES_S)
+
+
+def health_check(configuration: Mapping[str, Any]) -> list[str]:
+    """Give the command of an image's health check.
+
+    Args:
+        configuration: Of the image.
+
+    Raises:
+        Failed: It has none.
+    """
+    match configuration.get("Healthcheck", {}).get("Test", []):
+        case ["CMD", *command]:
+            return command
+        case ["CMD-SHELL", command]:
+            return ["/bin/sh", "-c", command]
+    raise Failed("the image has no health check; its stage in the Dockerfile needs a HEALTHCHECK line")
 
 
 def stop(buildah: subprocess.Popen[bytes], entrypoint: Sequence[str]) -> None:

@@ -20,7 +20,7 @@ from ops.builder import BASE_IMAGE, ROOT, Builder, Failed, Pip, install_tools
 from twelve.tasks.registry import TASKS
 
 PICTURES = ROOT / "docs" / "pictures"
-PUBLIC_PORTS = {"8080/tcp", "8083/tcp"}
+PUBLIC_PORTS = {"8080/tcp", "8083/tcp", "8086/tcp"}
 ANSWER_TIMEOUT_S = 60
 
 
@@ -33,7 +33,7 @@ def timed(what: str) -> Iterator[None]:
 
 
 def check_configuration(configuration: Mapping[str, Any]) -> None:
-    """See that an image runs as an ordinary user and opens only the ports of predictions and metrics.
+    """See that an image runs as an ordinary user and opens only the ports of predictions, metrics and health.
 
     Args:
         configuration: As the image has it.
