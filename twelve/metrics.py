@@ -60,6 +60,7 @@ class ServiceMetrics:
         self._tasks = frozenset(tasks)
         self._noted: list[tuple[Histogram, float]] = []
         self._stages: dict[str, Histogram] = {}
+        self._is_answered = False
         self._requests = Counter(
             "twelve_requests", "Requests answered.", ("task", "code"), registry=registry
         )  # the client appends _total
@@ -88,25 +89,32 @@ class ServiceMetrics:
         """
         if name not in self._stages:
             self._stages[name] = self._stage_seconds.labels(name)
-        self._noted.append((self._stages[name], seconds))
+        self._note(self._stages[name], seconds)
 
     def batch(self, rows: int) -> None:
         """Note how many rows the engine was given at once."""
-        self._noted.append((self._batch_rows, rows))
+        self._note(self._batch_rows, rows)
 
     def request(self, done: Done) -> None:
         """Count an answered request and note its time, unless the server asked itself.
 
         What strangers send as a task never becomes a label.
         """
-        noted, self._noted = self._noted, []
+        self._is_answered = True
         if done.is_self_test:
             return
-        for histogram, value in noted:
+        for histogram, value in self._noted:
             histogram.observe(value)
+        self._noted.clear()
         known = done.task if done.task in self._tasks else UNKNOWN_TASK
         self._requests.labels(known, done.code).inc()
         self._request_seconds.labels(known).observe(done.seconds)
+
+    def _note(self, histogram: Histogram, value: float) -> None:
+        if self._is_answered:  # the batch before is over; what is left of it was the server's own
+            self._noted.clear()
+            self._is_answered = False
+        self._noted.append((histogram, value))
 
 
 def collected(directory: Path) -> CollectorRegistry:

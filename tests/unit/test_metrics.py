@@ -71,14 +71,30 @@ def test_a_batchs_stages_are_counted_once_with_its_first_answer():
     assert registry.get_sample_value("twelve_stage_seconds_count", {"stage": "fuse"}) == 1
 
 
+SELF_TEST = Done("nlvr2", "ok", "", {"x-self-test": "1"}, 0.0, 0.2)
+
+
 def test_a_server_that_asks_itself_is_not_counted_nor_are_its_stages():
     registry = CollectorRegistry()
     metrics = ServiceMetrics(["nlvr2"], registry=registry)
     metrics.stage("fuse", 0.1)
-    metrics.request(Done("nlvr2", "ok", "", {"x-self-test": "1"}, 0.0, 0.2))
+    metrics.request(SELF_TEST)
+    metrics.stage("decode", 0.1)
     metrics.request(done("nlvr2", "ok"))
     assert registry.get_sample_value("twelve_requests_total", {"task": "nlvr2", "code": "ok"}) == 1
     assert registry.get_sample_value("twelve_stage_seconds_count", {"stage": "fuse"}) == 0
+    assert registry.get_sample_value("twelve_stage_seconds_count", {"stage": "decode"}) == 1
+
+
+@pytest.mark.parametrize("batch", [(SELF_TEST, done("nlvr2", "ok")), (done("nlvr2", "ok"), SELF_TEST)])
+def test_a_batch_in_which_others_ask_too_is_counted_with_its_stages(batch):
+    registry = CollectorRegistry()
+    metrics = ServiceMetrics(["nlvr2"], registry=registry)
+    metrics.stage("fuse", 0.1)
+    for one in batch:
+        metrics.request(one)
+    assert registry.get_sample_value("twelve_requests_total", {"task": "nlvr2", "code": "ok"}) == 1
+    assert registry.get_sample_value("twelve_stage_seconds_count", {"stage": "fuse"}) == 1
 
 
 def test_what_strangers_send_as_a_task_never_becomes_a_label():
