@@ -41,6 +41,7 @@ PROXY_STATUSES: Mapping[int, type[TwelveError]] = {411: Malformed, 414: TooLarge
 BESIDE_TASKS: Mapping[str, Schema] = {
     FILE: {
         "description": "A picture's file, or JSON text of a ref or of regions.",
+        "type": "string",
         "contentMediaType": "application/octet-stream",
     },
     WELL: {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]},
