@@ -25,7 +25,7 @@ CONSTRAINTS = [
 ]
 
 ONLY_IN = {
-    "torch.jit": ("export/", "twelve/runtimes/", "twelve/regions/ops.py"),
+    "torch.jit": ("export/", "twelve/runtimes/", "twelve/regions/ops/"),
     "torch.onnx": ("export/",),
     "torch.load": ("twelve/convert/", "training/data/"),
     "pickle.load": ("twelve/convert/", "training/data/"),
