@@ -160,6 +160,14 @@ def test_best_classes_are_all_exact_where_fewer_boxes_are_best_of_a_class_than_a
     assert torch.equal(label[0], expected_label)
 
 
+def test_best_classes_find_the_last_box_that_is_wanted() -> None:
+    boxes = torch.tensor([[[20.0 * left, 0, 20.0 * left + 10, 10] for left in range(5)]])
+    scores = torch.diag(torch.tensor([0.3, 0.9, 0.1, 0.7, 0.5]))[None]
+    best, label = ops.best_classes(boxes, scores, 0.5, 3)
+    assert best[0].tolist() == pytest.approx([0, 0.9, 0, 0.7, 0.5])
+    assert label[0].tolist() == [0, 1, 0, 3, 4]
+
+
 def test_best_classes_give_0_where_all_is_struck_out_or_nothing_was_there() -> None:
     boxes = torch.tensor([[[0.0, 0, 10, 10], [0, 0, 10, 10], [50, 50, 60, 60]]])
     scores = torch.tensor([[[0.3, 0.4], [0.2, 0.1], [0.0, 0.0]]])
