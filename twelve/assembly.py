@@ -11,12 +11,13 @@ from twelve.bundle import DETECTOR_CONFIG, VOCABULARY, Bundle
 from twelve.engines.engine import Engine
 from twelve.engines.exported import DETECTOR, Exported, headless
 from twelve.engines.graphs import FUSE, REGIONS, TEXT
-from twelve.errors import ConfigInvalid
+from twelve.errors import ConfigInvalid, DataError
+from twelve.features import FeatureStore
 from twelve.heads.model import CONFIG_FILE, TwelveModel
 from twelve.image import ImageLimits
 from twelve.model.config import ModelConfig
 from twelve.pictures import PictureDesk
-from twelve.regions.cache import RegionCache
+from twelve.regions.cache import DEFAULT_BYTES, RegionCache
 from twelve.regions.config import DetectorConfig
 from twelve.regions.extractor import RegionExtractor
 from twelve.regions.local import DetectorExtractor, digest_of
@@ -40,6 +41,8 @@ class Settings:
         graphs: Folder of the exported graphs; None = `build/<name of the bundle's folder>`. Eager needs none.
         threads: Most threads of one run.
         cache: Folder of pictures seen, shared by workers; None keeps them in memory.
+        cache_bytes: Of that folder.
+        stores: Feature stores of this detector, keyed by pictures' refs: what they hold is not looked at again.
         limits: Of pictures.
         rows_per_pass: Most pairs that run together.
     """
@@ -48,17 +51,21 @@ class Settings:
     graphs: Path | None = None
     threads: int = 1
     cache: Path | None = None
+    cache_bytes: int = DEFAULT_BYTES
+    stores: tuple[Path, ...] = ()
     limits: ImageLimits = field(default_factory=ImageLimits)
     rows_per_pass: int = ROWS_PER_PASS
 
     def __post_init__(self) -> None:
-        """Refuse a number of threads that is none.
+        """Refuse numbers that are none.
 
         Raises:
-            ConfigInvalid: It is no whole number from 1.
+            ConfigInvalid: Threads or bytes are no whole number from 1.
         """
-        if not isinstance(self.threads, int) or self.threads < 1:
-            raise ConfigInvalid(f"threads: is {self.threads!r}; give a whole number from 1")
+        for name in ("threads", "cache_bytes"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigInvalid(f"{name}: is {value!r}; give a whole number from 1")
 
 
 @dataclass(frozen=True)
@@ -120,8 +127,7 @@ def assemble(path: Path, settings: Settings) -> Parts:
     config = ModelConfig.load(path / CONFIG_FILE)
     knowledge, encoder = knowledge_of(bundle, config), encoder_of(bundle, config)
     runners = ENGINES[settings.engine](bundle, config, settings)
-    digest = runners.extractor.digest if runners.extractor else NO_DETECTOR
-    cache = RegionCache(settings.cache, detector=digest)
+    cache = cache_of(runners.extractor, config, settings)
     desk = PictureDesk(runners.extractor, cache, limits=settings.limits, feature_width=config.v_feature_size)
     return Parts(knowledge, runners.engine, runners.extractor, desk, encoder)
 
@@ -170,6 +176,36 @@ def encoder_of(bundle: Bundle, config: ModelConfig) -> TextEncoder:
             "use the vocabulary the model was trained with"
         )
     return encoder
+
+
+def cache_of(extractor: RegionExtractor | None, config: ModelConfig, settings: Settings) -> RegionCache:
+    """Make the cache of a detector's regions.
+
+    Raises:
+        ConfigInvalid: A feature store is none, or another detector's.
+    """
+    digest = extractor.digest if extractor else NO_DETECTOR
+    return RegionCache(
+        settings.cache,
+        detector=digest,
+        feature_width=config.v_feature_size,
+        stores=[_opened_store(path, digest) for path in settings.stores],
+        most_bytes=settings.cache_bytes,
+    )
+
+
+def _opened_store(path: Path, detector: str) -> FeatureStore:
+    try:
+        store = FeatureStore.open(path)
+    except DataError as error:
+        raise ConfigInvalid(f"stores: {error.message}") from error
+    found = store.settings.detector_digest
+    if found != detector:
+        raise ConfigInvalid(
+            f"stores: {path} has regions of the detector {found:.23}, this bundle's is {detector:.23}; "
+            "make the store with this bundle's, or leave it out"
+        )
+    return store
 
 
 def _eager(bundle: Bundle, config: ModelConfig, settings: Settings) -> Runners:

@@ -3,6 +3,8 @@
     twelve_requests_total{task,code}    requests answered; code is "ok" or an error's code
     twelve_request_seconds{task}        from receipt by a worker to its answer
     twelve_stage_seconds{stage}         time a batch spent in one stage of the straight line
+    twelve_feature_cache_total{result}  pictures of batches by where their regions were found; "missed" is nowhere
+    twelve_detector_runs_total          runs of the detector
 
 Workers are processes: where PROMETHEUS_MULTIPROC_DIR is set before `prometheus_client` is imported, each of them writes
 its own files there, `collected` sums them up, and a worker that died stays counted.
@@ -71,10 +73,22 @@ class ServiceMetrics:
             registry=registry,
             buckets=bounds(SHORTEST_STAGE_S, LONGEST_S, steps_a_decade=STAGE_STEPS_A_DECADE),
         )
+        self._cache_results = Counter(
+            "twelve_feature_cache", "Pictures of batches, by where their regions were.", ("result",), registry=registry
+        )
+        self._detector_runs = Counter("twelve_detector_runs", "Runs of the detector.", registry=registry)
 
     def stage(self, name: str, seconds: float) -> None:
         """Note how long a batch spent in a stage."""
         self._stage_seconds.labels(name).observe(seconds)
+
+    def looked_up(self, result: str) -> None:
+        """Count a picture by where its regions were, one of `twelve.regions.cache.RESULTS`."""
+        self._cache_results.labels(result).inc()
+
+    def detector_ran(self) -> None:
+        """Count a run of the detector."""
+        self._detector_runs.inc()
 
     def request(self, task: str, code: str, seconds: float) -> None:
         """Count an answered request and note its time.

@@ -20,7 +20,7 @@ from twelve.assembly import Parts, Settings, assemble
 from twelve.batch import ROWS_PER_PASS, Span, Text, Visual, visual
 from twelve.engines.engine import RowStates
 from twelve.errors import EngineFailed, OutOfMemory, TaskNotInCheckpoint, TooLarge, TwelveError
-from twelve.pictures import Attached, BatchDesk, Slot
+from twelve.pictures import Attached, BatchDesk, Slot, Unwatched, Watcher
 from twelve.schema import MOST_CHARACTERS, Answer
 from twelve.tasks.base import AnswerList, Prompt, Seen
 from twelve.tasks.registry import AnyTask
@@ -35,7 +35,7 @@ Out = TypeVar("Out")
 STAGES = ("decode", "regions", "encode", "text", "pictures", "fuse", "heads", "answer")
 
 
-class Observer(Protocol):
+class Observer(Watcher, Protocol):
     """Whoever keeps the figures."""
 
     def stage(self, name: str, seconds: float) -> None:
@@ -47,7 +47,7 @@ class Observer(Protocol):
         ...
 
 
-class Silent:
+class Silent(Unwatched):
     """An observer that keeps nothing."""
 
     def stage(self, name: str, seconds: float) -> None:
@@ -99,9 +99,9 @@ class Service:
         self.knowledge = parts.knowledge
         self.engine = parts.engine
         self.extractor = parts.extractor
-        self._desk = parts.desk
         self._encoder = parts.encoder
         self._observer = observer or Silent()
+        self._desk = parts.desk.watched_by(self._observer)
         self._rows_per_pass = rows_per_pass
 
     @classmethod

@@ -53,13 +53,25 @@ def test_a_request_is_counted_by_task_and_code():
     assert registry.get_sample_value("twelve_request_seconds_count", {"task": "nlvr2"}) == 1
 
 
+def test_pictures_are_counted_by_where_their_regions_were_and_runs_of_the_detector_as_such():
+    registry = CollectorRegistry()
+    metrics = ServiceMetrics([], registry=registry)
+    for result in ("missed", "memory", "memory"):
+        metrics.looked_up(result)
+    metrics.detector_ran()
+    assert registry.get_sample_value("twelve_feature_cache_total", {"result": "memory"}) == 2
+    assert registry.get_sample_value("twelve_feature_cache_total", {"result": "missed"}) == 1
+    assert registry.get_sample_value("twelve_detector_runs_total") == 1
+
+
 def test_what_strangers_send_as_a_task_never_becomes_a_label():
     registry = CollectorRegistry()
     metrics = ServiceMetrics(["nlvr2"], registry=registry)
     for name in ("", "nlvr3", 'x",code="y'):
         metrics.request(name, "unknown-task", 0.2)
     assert registry.get_sample_value("twelve_requests_total", {"task": "unknown", "code": "unknown-task"}) == 3
-    assert {sample.labels["task"] for family in registry.collect() for sample in family.samples} == {"unknown"}
+    tasks = {sample.labels.get("task") for family in registry.collect() for sample in family.samples}
+    assert tasks - {None} == {"unknown"}
 
 
 @pytest.mark.parametrize("fate", ["lives", "is killed"])

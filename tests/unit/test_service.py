@@ -12,7 +12,7 @@ from twelve.batch import visual
 from twelve.features import RegionSet
 from twelve.image import ImageLimits
 from twelve.pictures import BroughtPicture
-from twelve.service import Service
+from twelve.service import Service, Silent
 from twelve.tasks import TASKS
 from twelve.wire import Call
 
@@ -285,12 +285,9 @@ def test_pictures_come_as_parts_or_as_one_field_but_not_both(service: Service) -
     assert (reply.status, body(reply)["error"]["at"]) == (422, "images")
 
 
-class Tally:
+class Tally(Silent):
     def __init__(self) -> None:
         self.requests: list[tuple[str, str]] = []
-
-    def stage(self, name: str, seconds: float) -> None:
-        pass
 
     def request(self, task: str, code: str, seconds: float) -> None:
         self.requests.append((task, code))
