@@ -23,6 +23,7 @@ from twelve.bundle import Bundle
 from twelve.errors import StartupError
 from twelve.heads.model import CONFIG_FILE
 from twelve.model.config import ModelConfig
+from twelve.regions.cache import DEFAULT_BYTES
 from twelve.tasks import find
 from twelve.tasks.kinds.pointing import EXAMPLE_BOXES
 
@@ -65,6 +66,8 @@ class Serving:
         batch_size: Most requests of a batch.
         batch_delay_ms: How long a request waits for others; 0 means 100 to TorchServe.
         cache: Folder of pictures seen, shared by the workers; relative to the model directory.
+        cache_bytes: Of that folder, before the longest unused files go.
+        stores: Feature stores of the bundle's detector, keyed by pictures' refs.
     """
 
     engine: str = DEFAULT_ENGINE
@@ -73,6 +76,8 @@ class Serving:
     batch_size: int = 8
     batch_delay_ms: int = 2
     cache: str = "cache"
+    cache_bytes: int = DEFAULT_BYTES
+    stores: tuple[str, ...] = ()
 
 
 def make_model_directory(bundle: Path, graphs: Path | None, out: Path, serving: Serving | None = None) -> Path:
@@ -125,6 +130,8 @@ def model_config(serving: Serving) -> dict[str, Any]:
             "engine": serving.engine,
             "threads": serving.threads,
             "cache": serving.cache,
+            "cache_bytes": serving.cache_bytes,
+            "stores": list(serving.stores),
             "max_response_bytes": MOST_BYTES,
         },
     }
@@ -157,6 +164,10 @@ def main(
     batch_size: Annotated[int, typer.Option(min=1, help="Most requests of a batch.")] = 8,
     batch_delay_ms: Annotated[int, typer.Option(min=1, help="How long a request waits for others.")] = 2,
     cache: Annotated[str, typer.Option(help="Folder of pictures seen, shared by the workers.")] = "cache",
+    cache_bytes: Annotated[int, typer.Option(min=1, help="Of that folder.")] = DEFAULT_BYTES,
+    store: Annotated[
+        list[Path] | None, typer.Option(help="Feature store of pictures' regions; may be repeated.")
+    ] = None,
 ) -> None:
     """Make TorchServe's model directory of a bundle; its graphs are exported before or after."""
     built = BUILD / bundle.resolve().name
@@ -167,6 +178,8 @@ def main(
         batch_size=batch_size,
         batch_delay_ms=batch_delay_ms,
         cache=cache,
+        cache_bytes=cache_bytes,
+        stores=tuple(str(path.resolve()) for path in store or ()),
     )
     try:
         make_model_directory(bundle, graphs or built, out or built / "torchserve", serving)

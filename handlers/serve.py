@@ -71,6 +71,7 @@ class Wish:
         ports: To listen on.
         run: Where the server writes.
         console: Whether TorchServe's log also goes to the terminal.
+        stores: Feature stores of pictures' regions; what they hold is not looked at again.
         exports: Whether graphs are brought up to date first; where the exporter is not installed, as in the image, they
             must be there already, and a worker refuses those of another bundle.
     """
@@ -83,6 +84,7 @@ class Wish:
     ports: Ports
     run: RunDirectory
     console: bool
+    stores: tuple[Path, ...] = ()
     exports: bool = True
 
 
@@ -130,6 +132,7 @@ def export(bundle: Bundle, wish: Wish) -> None:
         *("-m", "export.archive", str(bundle.path)),
         *("--graphs", str(graphs), "--out", str(wish.run.model_store), "--cache", str(wish.run.cache)),
         *("--engine", wish.engine, "--workers", str(wish.workers), "--threads", str(wish.threads)),
+        *(argument for store in wish.stores for argument in ("--store", str(store))),
     )
 
 
@@ -193,6 +196,10 @@ def main(
     run_dir: Annotated[
         Path | None, typer.Option(envvar="RUN_DIR", help="Where it writes; build/serve-PORT if absent.")
     ] = None,
+    store: Annotated[
+        list[Path] | None,
+        typer.Option(envvar="STORES", help="Feature store of pictures' regions; may be repeated."),
+    ] = None,
     foreground: Annotated[bool, typer.Option(help="Copy TorchServe's log to the terminal.")] = False,
     export_first: Annotated[
         bool,
@@ -211,6 +218,7 @@ def main(
         ports=Ports(port, *following),
         run=RunDirectory((run_dir or BUILD / f"serve-{port}").resolve()),
         console=foreground,
+        stores=tuple(store or ()),
         exports=export_first,
     )
     with signals_interrupt():

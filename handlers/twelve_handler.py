@@ -83,7 +83,8 @@ class TwelveHandler:
 def _settings(folder: Path, section: Mapping[str, Any]) -> Settings:
     try:
         limits = ImageLimits(**section.get("limits", {}))
-        own = {"graphs": folder / "graphs", "cache": folder / section["cache"], "limits": limits}
+        stores = tuple(folder / path for path in section.get("stores", ()))
+        own = {"graphs": folder / "graphs", "cache": folder / section["cache"], "stores": stores, "limits": limits}
         return Settings(**{**section, **own})
     except (KeyError, TypeError) as error:
         raise ConfigInvalid(f"model-config.yaml: the section `handler` is not as it should be: {error}") from error
