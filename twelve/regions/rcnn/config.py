@@ -21,6 +21,11 @@ CAFFE_MEANS = (102.9801, 115.9465, 122.7717)
 DETECTRON2_MEANS = (103.530, 116.280, 123.675)
 UNSCALED = (1.0, 1.0, 1.0)
 
+STAGES = 4
+"""Of the residual nets, behind their stem."""
+
+RGB, BOX_NUMBERS = 3, 4
+
 LEAST_SIDE = 96
 """Two cells of the coarsest map: exporters take a map of one cell for a constant."""
 
@@ -139,6 +144,12 @@ class RcnnConfig(Settings):
             _refuse_other(name, getattr(self, name), words)
         _refuse_other(f"feature of body {self.body!r}", self.feature, FEATURES_OF[self.body])
         _refuse_other(f"pooling of body {self.body!r}", self.pooling, POOLINGS_OF[self.body])
+        for name in ("means", "deviations"):
+            _refuse_count(name, getattr(self, name), RGB, "one a channel")
+        _refuse_count("blocks", self.blocks, STAGES, "res2 to res5")
+        _refuse_count("correction_weights", self.correction_weights, BOX_NUMBERS, "x, y, width, height")
+        maps = {"fpn": STAGES + 1, "c4": len(self.anchor_sides)}[self.body]
+        _refuse_count("anchor_sides", self.anchor_sides, maps, "one for each map of the pyramid")
         if not self.candidates >= self.proposals >= self.max_regions >= max(self.fewest_regions, 1):
             raise ConfigInvalid(
                 f"candidates {self.candidates}, proposals {self.proposals}, max_regions {self.max_regions}, "
@@ -180,6 +191,11 @@ class RcnnConfig(Settings):
 def _refuse_other(name: str, word: str, words: Sequence[str]) -> None:
     if word not in words:
         raise ConfigInvalid(f"{name}: got {word!r}, want {' or '.join(words)}")
+
+
+def _refuse_count(name: str, values: Sequence[float], count: int, each: str) -> None:
+    if len(values) != count:
+        raise ConfigInvalid(f"{name}: got {len(values)} numbers, want {count}: {each}")
 
 
 R50, R101, R152 = (3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3)

@@ -20,7 +20,7 @@ from twelve.bundle import DETECTOR_CONFIG, DETECTOR_WEIGHTS
 from twelve.errors import BundleMissing, ConfigInvalid
 from twelve.regions.detector import Found
 from twelve.regions.ops import best_classes, nms
-from twelve.regions.rcnn.backbone import BODIES, fold, folded
+from twelve.regions.rcnn.backbone import BODIES, FrozenNorm, fold, folded
 from twelve.regions.rcnn.config import RcnnConfig
 from twelve.regions.rcnn.heads import HEADS
 from twelve.regions.rcnn.proposals import ProposalGenerator
@@ -84,6 +84,7 @@ class Rcnn(nn.Module):
 
     def save(self, folder: Path, *, dtype: torch.dtype = torch.float32) -> None:
         """Write the two files that `load` reads. A folded detector has lost its norms and cannot be saved."""
+        assert any(isinstance(module, FrozenNorm) for module in self.modules()), "save what was restored, not loaded"
         folder.mkdir(parents=True, exist_ok=True)
         self.config.write(folder / DETECTOR_CONFIG)
         tensors = {name: tensor.to(dtype).contiguous() for name, tensor in self.state_dict().items()}
