@@ -122,7 +122,7 @@ def import_detector(path: Path, out: Path, asked: Asked, *, watch: Watch) -> Imp
     with watch("reading"):
         source = detector_source.read(path)
     form = recognise(source.path, _shapes(source.tensors))
-    plan = _planned(source, form, asked)
+    plan = planned(source, form, asked)
     _refuse_misfits(form, plan, source)
     _refuse_other_numbers(form, plan, source, watch)
     return _written(source, form, plan, out, dtype=DTYPES[asked.dtype], watch=watch)
@@ -132,8 +132,21 @@ def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
     return {key: tuple(tensor.shape) for key, tensor in tensors.items()}
 
 
-def _planned(source: DetectorSource, form: Format, asked: Asked) -> Plan:
-    """Hold the checkpoint against each preset that it may be, and give the one that it fits best."""
+def planned(source: DetectorSource, form: Format, asked: Asked) -> Plan:
+    """Hold a checkpoint against each preset that it may be.
+
+    Args:
+        source: The checkpoint.
+        form: Its format.
+        asked: What it is to be.
+
+    Returns:
+        The plan by which it fits best, if not well.
+
+    Raises:
+        WeightsInvalid: The list of class names does not fit, or there are no classes.
+        ConfigInvalid: The preset is not one of the format's, or a setting means nothing.
+    """
     configs = candidates(form, form.classes(_shapes(source.tensors)), source, asked)
     return min((_plan(source.tensors.keys(), form, config) for config in configs), key=lambda plan: plan.misfits)
 
