@@ -26,6 +26,8 @@ from twelve.features import shard
 from twelve.regions.cache.turn import turn
 
 PART_FILE, TALLY_FILE, LOCK_FILE = "part", "tally", "lock"
+TALLY_DIGITS = 20
+
 DIGITS = 2
 """Of a key in its folder's name: 256 folders."""
 
@@ -158,11 +160,16 @@ class SharedShelf:
     def _noted(self) -> int | None:
         try:
             return int((self._folder / TALLY_FILE).read_bytes())
-        except (OSError, ValueError):  # a writer may have been killed between emptying and filling it
+        except (OSError, ValueError):  # its first writer may have been killed before the first digit
             return None
 
     def _note(self, total: int) -> None:
-        (self._folder / TALLY_FILE).write_bytes(b"%d" % total)
+        """Write over the digits that are there: some file systems force a file to the disk that was emptied first."""
+        descriptor = os.open(self._folder / TALLY_FILE, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(descriptor, b"%0*d" % (TALLY_DIGITS, total))
+        finally:
+            os.close(descriptor)
 
     def _swept(self, most_bytes: int) -> int:
         """Remove the longest unused files until so many bytes are left, and count these."""
