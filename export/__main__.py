@@ -17,8 +17,8 @@ from export.archive import Serving
 from export.folder import KINDS, Piece, Written
 from export.mar import make_archive
 from export.parity import Mismatch
+from export.source import graph_names, open_source
 from twelve.assembly import BUILD, ENGINES
-from twelve.bundle import Bundle
 from twelve.engines.exported import DETECTOR
 from twelve.engines.savings import Savings
 from twelve.errors import DataError, StartupError
@@ -78,9 +78,17 @@ def onnx(bundle: BundlePath, out: Out = None, force: Force = False, keep_first_m
 
 
 @app.command()
-def regions(bundle: BundlePath, out: Out = None, kinds: Kinds = BOTH, force: Force = False) -> None:
+def regions(
+    source: Annotated[Path, typer.Argument(help="Folder of a bundle or of a detector, of any preset.")],
+    out: Out = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX; both kinds if neither is named.")] = False,
+    torchscript: Annotated[bool, typer.Option("--torchscript", help="Write TorchScript.")] = False,
+    force: Force = False,
+) -> None:
     """Write and check the region extractor alone."""
-    _export(bundle, out or _built(bundle), _kinds(kinds), force=force, graphs=(DETECTOR,))
+    named = {"onnx": onnx, "torchscript": torchscript}
+    kinds = [kind for kind in named if named[kind]] or [*KINDS]
+    _export(source, out or _built(source), kinds, force=force, graphs=(DETECTOR,))
 
 
 @app.command()
@@ -122,7 +130,7 @@ def _listed(value: str, known: Collection[str]) -> tuple[str, ...]:
 
 
 def _export(
-    bundle: Path,
+    source: Path,
     out: Path,
     kinds: Sequence[str],
     *,
@@ -131,10 +139,10 @@ def _export(
     savings: Savings | None = None,
 ) -> None:
     """Write what is not there; where no savings are named, the model's graphs are left as they lie there."""
-    opened = Bundle.open(bundle)
+    opened = open_source(source)
     opened.verify()
     chosen_savings = savings or folder.savings_of(opened, out)
-    wanted: list[Piece] = [(graph, kind) for graph in graphs or folder.graph_names(opened) for kind in kinds]
+    wanted: list[Piece] = [(graph, kind) for graph in graphs or graph_names(opened) for kind in kinds]
     lacking = folder.missing(opened, out, wanted, chosen_savings)
     chosen = wanted if force else lacking
     if not chosen:

@@ -30,7 +30,7 @@ def decode(corrections: Tensor, references: Tensor, *, weights: Sequence[float],
 
 def clip(boxes: Tensor, *, height: int, width: int, offset: float) -> Tensor:
     """Cut boxes at the edges of their picture: at its last pixel where the offset is 1."""
-    limits = (width - offset, height - offset) * 2
+    limits = (width - int(offset), height - int(offset)) * 2  # whole: exporters know sizes as whole numbers only
     return torch.stack([boxes[..., at].clamp(0, limit) for at, limit in enumerate(limits)], dim=-1)
 
 
