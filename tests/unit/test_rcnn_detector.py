@@ -84,17 +84,18 @@ def test_a_picture_with_fewer_anchors_than_candidates_has_regions() -> None:
     assert (boxes[:, 2:] > boxes[:, :2]).all(), "what only fills up is no region"
 
 
-@pytest.mark.parametrize("proposals", [40, 300])
-def test_regions_are_those_of_the_published_loop_over_classes(proposals: int) -> None:
+@pytest.mark.parametrize(("overlap", "full"), [(0.7, True), (0.2, False)])
+def test_regions_are_those_of_the_published_loop_over_classes(overlap: float, *, full: bool) -> None:
     """The loop of vilbert-multi-task's script/extract_features.py, over our own net's proposals: all full, and not."""
-    detector = net(tiny("x152-fpn", fewest_regions=12, proposals=proposals, candidates=300))
+    sizes = {"candidates": 300, "proposals": 300, "fewest_regions": 40, "max_regions": 40}
+    detector = net(tiny("x152-fpn", proposal_overlap=overlap, **sizes))
     image = picture(128, 176)
     levels = detector.backbone(detector.normalised(image))
     proposed = detector.proposal_generator(levels, height=128, width=176)
     described = detector.roi_heads(levels, proposed.boxes)
     scores = detector.roi_heads.box_predictor.cls_score(described.seen)[0].softmax(dim=-1)
     boxes = proposed.boxes[0][proposed.valid[0]]
-    assert (len(boxes) == 40) == (proposals == 40)
+    assert (len(boxes) == 300) == full
     best = torch.zeros(len(boxes))
     for label in range(len(NAMES)):  # background is the last column
         own = scores[: len(boxes), label]
@@ -102,9 +103,9 @@ def test_regions_are_those_of_the_published_loop_over_classes(proposals: int) ->
         best[kept] = torch.where(own[kept] > best[kept], own[kept], best[kept])
     expected, index = best.sort(descending=True, stable=True)
     found = detector(image, GIVEN)
-    assert torch.allclose(found.scores, expected[:12], atol=ROUNDING)
-    assert torch.allclose(found.boxes, boxes[index[:12]], atol=ROUNDING)
-    assert torch.allclose(found.features, described.features[0, index[:12]], atol=ROUNDING)
+    assert torch.allclose(found.scores, expected[:40], atol=ROUNDING)
+    assert torch.allclose(found.boxes, boxes[index[:40]], atol=ROUNDING)
+    assert torch.allclose(found.features, described.features[0, index[:40]], atol=ROUNDING)
 
 
 def greedy(boxes: Tensor, scores: Tensor, *, overlap: float) -> list[int]:

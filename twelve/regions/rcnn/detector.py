@@ -18,11 +18,11 @@ from torch.nn import functional as F
 
 from twelve.bundle import DETECTOR_CONFIG, DETECTOR_WEIGHTS
 from twelve.errors import BundleMissing, ConfigInvalid
-from twelve.regions.detector import Found
+from twelve.regions.detector import Found, Proposals
 from twelve.regions.ops import best_classes, nms
 from twelve.regions.rcnn.backbone import BODIES, FrozenNorm, fold, folded
 from twelve.regions.rcnn.config import RcnnConfig
-from twelve.regions.rcnn.heads import HEADS
+from twelve.regions.rcnn.heads import HEADS, Described
 from twelve.regions.rcnn.proposals import ProposalGenerator
 
 CHANNELS: Mapping[str, tuple[int, ...]] = {"rgb": (0, 1, 2), "bgr": (2, 1, 0)}
@@ -100,11 +100,7 @@ class Rcnn(nn.Module):
         levels = self.backbone(self.normalised(image))
         proposals = self.proposal_generator(levels, height=height, width=width)
         described = self.roi_heads(levels, torch.cat([proposals.boxes, given[None]], dim=1))  # [1, P + G, F]
-        count = self.config.proposals
-        seen = described.seen[:, :count]
-        chances = self.roi_heads.box_predictor.chances(seen) * proposals.valid[..., None]  # [1, P, L]
-        boxes = self.roi_heads.regions(proposals.boxes, seen, chances, height=height, width=width)
-        return self._selected(boxes, proposals.valid, chances, described.features)
+        return self.selected(proposals, described, height=height, width=width)
 
     def normalised(self, image: Tensor) -> Tensor:
         """Turn raw RGB [3, H, W] into what the first convolution was trained on, [1, 3, H', W']."""
@@ -115,18 +111,21 @@ class Rcnn(nn.Module):
         below, right = (-side % config.size_divisor for side in image.shape[1:])
         return F.pad(pixels, (0, right, 0, below))[None]
 
-    def _selected(self, boxes: Tensor, valid: Tensor, chances: Tensor, features: Tensor) -> Found:
-        """Choose the regions.
+    def selected(self, proposals: Proposals, described: Described, *, height: int, width: int) -> Found:
+        """Choose the regions among described proposals.
 
         Args:
-            boxes: [1, P, 4] of the proposals as regions.
-            valid: [1, P], which of them are any.
-            chances: [1, P, L], 0 where they are none.
-            features: [1, P + G, F].
+            proposals: [1, P, 4] and [1, P].
+            described: Of these and of the given boxes, [1, P + G, F].
+            height: H.
+            width: W.
         """
-        config = self.config
+        config, (features, seen) = self.config, described
+        seen = seen[:, : config.proposals]
+        chances = self.roi_heads.box_predictor.chances(seen) * proposals.valid[..., None]  # [1, P, L]
+        boxes = self.roi_heads.regions(proposals.boxes, seen, chances, height=height, width=width)
         best, label = best_classes(boxes, chances, config.class_overlap, config.max_regions, config.box_offset)
-        ranked = best.masked_fill(~valid, NO_REGION)
+        ranked = best.masked_fill(~proposals.valid, NO_REGION)
         index, kept = nms(boxes, ranked, config.region_overlap, config.max_regions, config.box_offset)  # [1, K]
         index, scores = index[0], ranked[0, index[0]]
         needed = torch.arange(config.max_regions, device=scores.device) < config.fewest_regions
