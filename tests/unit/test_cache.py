@@ -451,6 +451,15 @@ def test_a_picture_of_a_store_stays_the_same_when_boxes_are_looked_at(tmp_path: 
     assert are_equal(again.regions, bulk[again.ref or ""])
 
 
+def test_a_picture_of_a_damaged_store_is_looked_at(tmp_path: Path, bulk: FeatureStore) -> None:
+    opened = FeatureStore.open(bulk.path)
+    (path,) = (bulk.path / "shards").iterdir()
+    path.write_bytes(path.read_bytes()[:100])
+    one = Desk(worker(tmp_path / "cache", stores=[opened]))
+    one.send(picture())
+    assert one.watch.results == [MISSED]
+
+
 def test_a_store_of_another_detector_is_refused_at_the_start(tmp_path: Path, bulk: FeatureStore) -> None:
     tiny = make_tiny_bundle(tmp_path / "tiny").path
     with pytest.raises(ConfigInvalid, match="has regions of the detector sha256:0123456789abcdef, this bundle's is"):

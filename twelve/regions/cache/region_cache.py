@@ -11,6 +11,7 @@ precious: what is missing or damaged is found again, and a disk that is full cos
 
 import contextlib
 import hashlib
+import logging
 import struct
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -48,6 +49,8 @@ LOCK_DIGITS = 3
 MEMORY, FOLDER, STORE, MISSED = "memory", "folder", "store", "missed"
 RESULTS = (MEMORY, FOLDER, STORE, MISSED)
 """Where regions were found; the last means nowhere, so that the detector ran."""
+
+log = logging.getLogger(__name__)
 
 Boxes = tuple[tuple[float, float, float, float], ...]
 
@@ -140,8 +143,13 @@ class RegionCache:
         return Known(found, MEMORY)
 
     def _stored(self, key: str) -> Known | None:
-        holders = (store for store in self._stores if key in store)
-        return next((Known(store[key], STORE) for store in holders), None)
+        for store in self._stores:
+            with contextlib.suppress(KeyError):
+                try:
+                    return Known(store[key], STORE)
+                except (DataError, OSError) as error:
+                    log.warning("%s: %s is looked at again (%s)", store.path, key, error)
+        return None
 
     def _shelved(self, key: str) -> Known | None:
         path = self._regions.find(self._name(key))
