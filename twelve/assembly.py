@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from twelve.batch import ROWS_PER_PASS
-from twelve.bundle import DETECTOR_CONFIG, VOCABULARY, Bundle
+from twelve.bundle import VOCABULARY, Bundle
 from twelve.engines.engine import Engine
 from twelve.engines.exported import DETECTOR, Exported, headless
 from twelve.engines.graphs import FUSE, REGIONS, TEXT
@@ -18,8 +18,8 @@ from twelve.image import ImageLimits
 from twelve.model.config import ModelConfig
 from twelve.pictures import PictureDesk
 from twelve.regions.cache import DEFAULT_BYTES, RegionCache
-from twelve.regions.config import DetectorConfig
 from twelve.regions.extractor import RegionExtractor
+from twelve.regions.families import open_config
 from twelve.regions.local import DetectorExtractor, digest_of
 from twelve.schema import ModelName
 from twelve.tasks.base import AnswerList
@@ -225,8 +225,7 @@ def _exported(kind: str) -> Callable[[Bundle, ModelConfig, Settings], Runners]:
         extractor = None
         if bundle.has_detector:
             detector = exported.runtime(DETECTOR, kind, threads=settings.threads)
-            detector_config = DetectorConfig.read(bundle.path / DETECTOR_CONFIG)
-            extractor = DetectorExtractor(detector, detector_config, digest=digest_of(bundle.path))
+            extractor = DetectorExtractor(detector, open_config(bundle.path), digest=digest_of(bundle.path))
         return Runners(Engine(config, heads, runtimes), extractor)
 
     return open_files

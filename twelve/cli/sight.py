@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twelve.bundle import DETECTOR_CONFIG
 from twelve.cli.files import contents, keep
 from twelve.cli.options import DEFAULT_BUNDLE, BundleOption, DrawOption, EngineOption, JsonOption, settings_for
 from twelve.errors import ConfigInvalid
@@ -31,12 +30,12 @@ def regions(
     from twelve.cli import show
     from twelve.draw import Panel, drawing
     from twelve.image import ImageLimits, decode
-    from twelve.regions.config import DetectorConfig
+    from twelve.regions.families import open_config
 
     opened = decode(contents(picture, at="picture"), limits=ImageLimits())
     folder = bundle or DEFAULT_BUNDLE
     extractor = _extractor(folder, engine)
-    found = listed(extractor.extract(opened), DetectorConfig.read(folder / DETECTOR_CONFIG).class_names)
+    found = listed(extractor.extract(opened), open_config(folder).class_names)
     if draw is not None:
         caption = f"{picture.name}: {len(found)} regions"
         keep(drawing([Panel(opened.rgb, tuple(_mark(one) for one in reversed(found)))], caption), draw)
