@@ -22,7 +22,7 @@ from twelve.convert.detector import planned
 from twelve.convert.detector_formats import FORMATS, LISTS, recognise
 from twelve.convert.detector_names import reason_of
 from twelve.convert.detector_settings import Asked
-from twelve.convert.detector_source import DetectorSource
+from twelve.convert.detector_source import DetectorSource, read
 from twelve.regions.families import open_config, open_detector
 from twelve.regions.rcnn.config import RcnnConfig
 from twelve.regions.rcnn.detector import Rcnn
@@ -404,3 +404,23 @@ def test_the_published_detector_is_imported_whole_in_little_memory(folder: Path)
         detector = Rcnn(RcnnConfig.read(folder / "out" / SETTINGS_FILE))
     taken = detector.load_state_dict(load_file(folder / "out" / WEIGHTS_FILE), assign=True)
     assert (taken.missing_keys, taken.unexpected_keys) == ([], [])
+
+
+def test_a_pickle_may_have_as_many_arrays_as_the_published_ones(tmp_path: Path) -> None:
+    path = tmp_path / "model.pkl"
+    for name in ("frcnn-vg-finetuned", "detectron2-r101-fpn", "py-bottom-up-attention"):
+        keys = listed(name)
+        of_the_zoo_long_ago({key: torch.ones(1) for key in keys}, path)
+        assert read(path).tensors.keys() == keys.keys()
+
+
+def test_the_zoos_masks_and_pixels_are_dropped(tmp_path: Path, run: Run) -> None:
+    layout, drawn = LAYOUTS["detectron2-r50-fpn"], torch.zeros(3, 1, 1)
+    state = write_as(layout, small(layout), net(small(layout)).state_dict())
+    more = ("pixel_mean", "pixel_std", "roi_heads.mask_head.predictor.weight")
+    source = of_the_zoo(state | dict.fromkeys(more, drawn), tmp_path / "model_final.pkl")
+    code, out, err = run("import-detector", source, "--out", tmp_path / "out", "--json", *settings(tmp_path, layout))
+    assert code == 0, err
+    dropped = json.loads(out)["keys"]["dropped"]
+    assert [key for keys in dropped.values() for key in keys] == list(more)
+    assert json.loads(out)["source"]["passed_over"] == ["__author__", "matching_heuristics"]
