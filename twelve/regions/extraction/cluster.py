@@ -186,7 +186,7 @@ def _cluster(workers: int) -> Iterator[float]:
         }
     ray.init(**options)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    processors: Mapping[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    processors: Mapping[str, float] = ray.cluster_resources()
     try:
         yield min(1.0, processors.get("CPU", 1.0) / (workers + 1))
     finally:
