@@ -328,10 +328,24 @@ def test_regions_of_another_detector_are_none_of_ours(tmp_path: Path) -> None:
     assert are_equal(known(worker(tmp_path, detector=OTHER_DETECTOR), ref(1)), theirs)
 
 
-def test_detectors_whose_names_begin_alike_are_told_apart_by_what_a_file_states(tmp_path: Path) -> None:
-    alike = "sha256:" + "0123456789abcdef" + "0" * 48
-    worker(tmp_path).keep(ref(1), regions())
-    assert worker(tmp_path, detector=alike).regions(ref(1)) is None
+def test_a_file_that_states_another_detector_is_made_again_whatever_its_name_says(tmp_path: Path) -> None:
+    worker(tmp_path / "theirs", detector=OTHER_DETECTOR).keep(ref(1), regions())
+    worker(tmp_path).keep(ref(2), regions())
+    (theirs,), (ours,) = files(tmp_path / "theirs"), files(tmp_path)
+    digits = ours.name.split(".")[1].split("-")[0]
+    theirs.rename(ours.with_name(f"{1:064x}.{digits}-{theirs.stem.split('-')[1]}.safetensors"))
+    one = worker(tmp_path)
+    assert one.regions(ref(1)) is None
+    kept = regions()
+    one.keep(ref(1), kept)
+    assert are_equal(known(worker(tmp_path), ref(1)), kept)
+    assert len(files(tmp_path)) == 2
+
+
+def test_a_detector_may_have_any_name(tmp_path: Path) -> None:
+    kept = regions()
+    worker(tmp_path, detector="my x152-fpn/3").keep(ref(1), kept)
+    assert are_equal(known(worker(tmp_path, detector="my x152-fpn/3"), ref(1)), kept)
 
 
 def test_a_file_that_another_user_owns_is_read_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

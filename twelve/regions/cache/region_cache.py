@@ -40,8 +40,8 @@ PICTURES_SHARE = 4
 WAIT_S = 30.0
 """For another worker that looks at the same picture; who has waited so long looks as well."""
 
-DIGEST_DIGITS = 16
-"""Of a detector's digest in a file's name; the file states the whole of it."""
+DETECTOR_DIGITS = 16
+"""Tell detectors apart in files' names; a file states its detector's whole digest."""
 
 LOCK_DIGITS = 3
 """Of a key in its lock's name. Two pictures share one of these 4096 locks once in a while; one then waits in vain."""
@@ -157,7 +157,7 @@ class RegionCache:
             return None
         try:
             return Known(Shard.open(path, self._settings).regions(0), FOLDER)
-        except DataError:  # whole, but of another version or of a detector with the same first digits
+        except DataError:  # whole, but of another version, or of a detector with the same digits
             with contextlib.suppress(OSError):
                 path.unlink()
         except OSError:  # swept this very moment
@@ -165,7 +165,8 @@ class RegionCache:
         return None
 
     def _name(self, key: str) -> str:
-        return f"{_digits(key)}.{_digits(self._settings.detector_digest)[:DIGEST_DIGITS]}"
+        detector = hashlib.sha256(self._settings.detector_digest.encode()).hexdigest()  # whatever it is made of
+        return f"{_digits(key)}.{detector[:DETECTOR_DIGITS]}"
 
 
 def boxes_key(ref: str, boxes_px: Boxes) -> str:
