@@ -5,7 +5,7 @@ Shapes: H, W of the picture · h, w of the resized one · R regions · G given b
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -15,7 +15,8 @@ from twelve.bundle import DETECTOR_WEIGHTS, sha256_of
 from twelve.image import RGB, Picture
 from twelve.regions.detector import INPUTS, LEAST_GIVEN, OUTPUTS
 from twelve.regions.extractor import UNKNOWN_LABEL, RegionSet
-from twelve.regions.families import AnyConfig, open_config, open_detector
+from twelve.regions.families import open_config, open_detector
+from twelve.regions.resizing import Resizing
 from twelve.runtimes import Runtime
 from twelve.runtimes.module import ModuleRuntime
 
@@ -23,10 +24,24 @@ LEAST_REGION_PX = 0.5
 """A thinner region, in pixels of the original picture, holds nothing that could be described."""
 
 
+class Look(Protocol):
+    """What of a detector's settings an extractor asks; those of every family say it."""
+
+    @property
+    def resizing(self) -> Resizing:
+        """Give how a picture becomes what the detector looks at."""
+        ...
+
+    @property
+    def feature_width(self) -> int:
+        """Give F."""
+        ...
+
+
 class DetectorExtractor:
     """Resizes a picture, runs the graph, and brings its boxes back to the picture's own pixels."""
 
-    def __init__(self, runtime: Runtime, config: AnyConfig, *, digest: str) -> None:
+    def __init__(self, runtime: Runtime, config: Look, *, digest: str) -> None:
         self.runtime = runtime
         self.config = config
         self._digest = digest
@@ -70,7 +85,7 @@ def digest_of(folder: Path) -> str:
     return open_config(folder).digest(sha256_of(folder / DETECTOR_WEIGHTS))
 
 
-def prepare(rgb: RGB, config: AnyConfig) -> Tensor:
+def prepare(rgb: RGB, config: Look) -> Tensor:
     """Resize a picture to what the detector looks at.
 
     Args:
@@ -83,7 +98,7 @@ def prepare(rgb: RGB, config: AnyConfig) -> Tensor:
     return config.resizing.resize(torch.tensor(rgb).permute(2, 0, 1).float())
 
 
-def resized(height: int, width: int, config: AnyConfig) -> tuple[int, int]:
+def resized(height: int, width: int, config: Look) -> tuple[int, int]:
     """Give the height and width a picture is resized to."""
     return config.resizing.sides(height, width)
 

@@ -1,7 +1,8 @@
 """Three ways to run an operation, and the caller need not know which.
 
 Eager runs plain Python; a TorchScript trace gets the same code scripted, because its loops depend on the data;
-`torch.export` meets an opaque operator with shapes known beforehand, which the ONNX exporter maps to operators of ONNX.
+`torch.export` meets an opaque operator with shapes known beforehand, which the ONNX exporter maps to operators of ONNX,
+and so does that exporter's older kind, which traces.
 """
 
 from collections.abc import Callable
@@ -24,7 +25,7 @@ def way(plain: Callable[..., Any], operator: Callable[..., Any]) -> Callable[...
     Returns:
         What to call, with the arguments of either.
     """
-    if torch.compiler.is_exporting():
+    if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
         return operator
     return _scripted(plain) if _is_traced() else plain
 
