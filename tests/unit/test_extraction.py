@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,16 +16,18 @@ from PIL import Image
 
 from benchmarks import odd_pictures
 from benchmarks.extraction import digest_of, state_of
-from twelve.errors import DataError, EngineFailed
+from twelve.errors import ConfigInvalid, DataError, EngineFailed
 from twelve.features import FeatureStore, RegionSet
 from twelve.features.disk import Busy
 from twelve.image import ImageLimits, Picture
-from twelve.regions.extraction.engine import READ_AHEAD, LocalEngine
+from twelve.regions.extraction.cluster import RayEngine, Worker, parcels_table, seen_in
+from twelve.regions.extraction.engine import READ_AHEAD, EntryId, LocalEngine
 from twelve.regions.extraction.ledger import Ledger, Outcome
 from twelve.regions.extraction.looking import Fault, Reading
 from twelve.regions.extraction.run import LEDGER_FOLDER, Extracted, Progress, extract
 from twelve.regions.extraction.showing import described
-from twelve.regions.extraction.sources import Entry, Folder, Parcel, TextList
+from twelve.regions.extraction.sources import Archive, Entry, Folder, Parcel, TextList
+from twelve.regions.extraction.stopping import wish_to_stop
 
 WIDTH = 4
 CUT = 4
@@ -299,3 +303,39 @@ def test_progress_tells_speed_rejects_and_the_time_left() -> None:
     stand = Progress(looked=100, known=400, rejected=12, total=5000)
     assert described(stand, 2.5) == "500 of 5,000, 2.5 pictures/s, 12 rejected, 0:30:00 left"
     assert described(replace(stand, total=None), 2.5) == "500 looked at, 2.5 pictures/s, 12 rejected"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_a_wish_and_the_second_one_is_what_it_was(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(number)
+    with wish_to_stop("stopping soon") as should_stop:
+        assert not should_stop()
+        signal.raise_signal(number)
+        assert should_stop()
+        assert signal.getsignal(number) == before
+    assert capsys.readouterr().err == "stopping soon\n"
+
+
+def test_an_actor_answers_as_the_local_engine_does(folder: Path, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "all.tar", "w") as archive:
+        archive.add(folder, "in")
+    for source in (Folder(folder), Archive(tmp_path / "all.tar")):
+        local = list(LocalEngine(Extractor()).look(source, Reading(), lambda key: False))
+        sent = [(EntryId(entry.name, entry.stamp), entry.parcel(ImageLimits())) for entry in source]
+        rows = Worker(Extractor, Reading())(parcels_table([parcel for _, parcel in sent])).to_pylist()
+        answered = [seen_in(entry, row) for (entry, _), row in zip(sent, rows, strict=True)]
+        assert [each[:3] for each in answered] == [each[:3] for each in local]
+        assert [each.fault for each in answered] == [each.fault for each in local]
+        for here, there in zip(local, answered, strict=True):
+            if here.regions is not None:
+                assert torch.equal(here.regions.features, there.regions.features)
+                assert torch.equal(here.regions.labels, there.regions.labels)
+                assert (here.regions.width, here.regions.given) == (there.regions.width, there.regions.given)
+
+
+def test_ray_that_is_missing_is_told_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigInvalid, match=r"pip install 'twelve-in-one\[ray\]'; or take engine 'local'"):
+        RayEngine(Extractor, "sha256:test", WIDTH, workers=1)

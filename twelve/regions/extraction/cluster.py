@@ -89,7 +89,7 @@ class RayEngine:
         sent = [parcel for _, parcel in leg if isinstance(parcel, Parcel)]
         answers = self._answers(sent, reading, share)
         for entry, parcel in leg:
-            yield Seen(*entry, fault=parcel) if isinstance(parcel, Fault) else _seen(entry, next(answers))
+            yield Seen(*entry, fault=parcel) if isinstance(parcel, Fault) else seen_in(entry, next(answers))
 
     def _answers(self, parcels: Sequence[Parcel], reading: Reading, share: float) -> Iterator[dict[str, Any]]:
         """Send parcels to the actors, and give a row for each, in order."""
@@ -98,7 +98,7 @@ class RayEngine:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.execution_options.preserve_order = True
-        tables = [_table(parcels[begin : begin + PARCELS]) for begin in range(0, len(parcels), PARCELS)]
+        tables = [parcels_table(parcels[begin : begin + PARCELS]) for begin in range(0, len(parcels), PARCELS)]
         found = ray.data.from_arrow(tables).map_batches(
             Worker,
             fn_constructor_args=(self.open_extractor, reading),
@@ -138,7 +138,8 @@ class Worker:
         return {"key": picture.digest, **sizes, "arrays": save({name: getattr(found, name) for name in _ARRAYS})}
 
 
-def _seen(entry: EntryId, row: dict[str, Any]) -> Seen:
+def seen_in(entry: EntryId, row: dict[str, Any]) -> Seen:
+    """Read what an actor answered of an entry."""
     if row["key"] is None:
         return Seen(*entry, fault=Fault(row["code"], row["reason"], row["may_pass"]))
     arrays: dict[str, Any] = load(row["arrays"])
@@ -150,7 +151,8 @@ def _taken(listed: Iterator[Entry], count: int, reading: Reading) -> _Leg:
     return [(EntryId(entry.name, entry.stamp), parcel_of(entry, reading.limits)) for entry in islice(listed, count)]
 
 
-def _table(parcels: Sequence[Parcel]) -> "pa.Table":
+def parcels_table(parcels: Sequence[Parcel]) -> "pa.Table":
+    """Write parcels as an actor takes them."""
     import pyarrow as pa
 
     schema = pa.schema([("path", pa.string()), ("data", pa.binary())])
