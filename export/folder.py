@@ -26,7 +26,7 @@ from export.parity import Parity, measure
 from export.source import Source, graph_names
 from export.to_regions import detector_exportable
 from export.trials import model_exportables
-from twelve.bundle import sha256_of
+from twelve.bundle import json_object, sha256_of
 from twelve.engines.exported import DETECTOR, EXPORT_FILE, FIRST_MEETING, FORMAT, Exported
 from twelve.engines.graphs import Graph
 from twelve.engines.savings import DEFAULT, Savings
@@ -161,6 +161,30 @@ def export(
             entry.setdefault("parity", {})[kind] = asdict(written.parity)
             on_written(written)
     _write_json(out / EXPORT_FILE, {**_origin(source, savings), "graphs": entries})
+
+
+def add_detector(source: Source, out: Path, kind: str, file: Path, figures: Mapping[str, Any]) -> Stored:
+    """Put another file of the detector beside those that are there, and record it.
+
+    Args:
+        source: What the folder was exported from.
+        out: The folder.
+        kind: Under which the detector's entry names the file.
+        file: Moved into the folder.
+        figures: What was measured of it.
+
+    Returns:
+        What is recorded.
+
+    Raises:
+        StartupError: The folder holds no graphs of this source.
+    """
+    Exported.open(out, bundle=source.digest())
+    values = json_object(out / EXPORT_FILE)
+    stored = _move(file, out)
+    values["graphs"][DETECTOR][kind] = {**asdict(stored), **figures}
+    _write_json(out / EXPORT_FILE, values)
+    return stored
 
 
 def savings_of(source: Source, out: Path) -> Savings:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,6 +46,7 @@ class _GraphEntry:
     outputs: list[str]
     onnx: _FileEntry | None = None
     torchscript: _FileEntry | None = None
+    int8: _FileEntry | None = None
 
 
 _GRAPHS = TypeAdapter(dict[str, _GraphEntry])
@@ -119,7 +121,7 @@ class Exported:
 
         Args:
             graph: Its name.
-            kind: "onnx" or "torchscript".
+            kind: "onnx" or "torchscript"; "int8" where the detector passed for it.
             threads: Most threads of one run.
 
         Returns:
@@ -134,10 +136,10 @@ def headless(config: ModelConfig) -> dict[str, Head]:
         return {name: build(config) for name, build in HEADS.items()}
 
 
-def _open_onnx(exported: Exported, graph: str, threads: int) -> Runtime:
+def _open_onnx(exported: Exported, graph: str, threads: int, kind: str = "onnx") -> Runtime:
     from twelve.runtimes.onnx_file import OnnxRuntime  # onnxruntime is wanted by this engine alone
 
-    return OnnxRuntime.open(exported.file(graph, "onnx"), threads=threads)
+    return OnnxRuntime.open(exported.file(graph, kind), threads=threads)
 
 
 def _open_torchscript(exported: Exported, graph: str, threads: int) -> Runtime:
@@ -149,4 +151,8 @@ def _open_torchscript(exported: Exported, graph: str, threads: int) -> Runtime:
     return TorchScriptRuntime.open(file, inputs=entry["inputs"], outputs=entry["outputs"])
 
 
-OPENERS: Mapping[str, Callable[[Exported, str, int], Runtime]] = {"onnx": _open_onnx, "torchscript": _open_torchscript}
+OPENERS: Mapping[str, Callable[[Exported, str, int], Runtime]] = {
+    "onnx": _open_onnx,
+    "int8": partial(_open_onnx, kind="int8"),
+    "torchscript": _open_torchscript,
+}
