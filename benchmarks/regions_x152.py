@@ -39,18 +39,24 @@ Value = TypeVar("Value")
 
 def drawn(config: RcnnConfig, image: Tensor) -> Rcnn:
     """Make a detector that behaves as a trained one on this picture, its norms folded."""
+    detector = taught(config, image)
+    fold(detector)
+    return detector
+
+
+def taught(config: RcnnConfig, image: Tensor) -> Rcnn:
+    """Make a detector that behaves as a trained one on this picture, norms and all."""
     detector = Rcnn(config).eval().requires_grad_(requires_grad=False)
     norms = [module for module in detector.modules() if isinstance(module, FrozenNorm)]
     hooks = [norm.register_forward_pre_hook(_learn) for norm in norms]
     levels = detector.backbone(detector.normalised(image))
-    for hook in hooks:
-        hook.remove()
     height, width = image.shape[1:]
     boxes = detector.proposal_generator(levels, height=height, width=width).boxes
+    seen = detector.roi_heads(levels, boxes).seen
+    for hook in hooks:
+        hook.remove()
     classes = detector.roi_heads.box_predictor.cls_score
-    logits = classes(detector.roi_heads(levels, boxes).seen)
-    classes.weight.mul_(SURENESS / logits.std())
-    fold(detector)
+    classes.weight.mul_(SURENESS / classes(seen).std())
     return detector
 
 

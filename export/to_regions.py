@@ -37,14 +37,19 @@ def detector_exportable(detector: AnyDetector) -> Exportable:
         What is exported.
     """
     generator = torch.Generator().manual_seed(0)
-    example = _draw(TRACED_PX, detector.config, generator, given=3)
-    dynamic = {"image": {1: "height", 2: "width"}, "given": {0: "given"}}
-    graph = Graph(DETECTOR, detector, INPUTS, OUTPUTS, example, dynamic)
+    graph = detector_graph(detector, generator)
     trials = tuple(
         _full(detector, (_draw(size, detector.config, generator, given=given) for _ in range(DRAWN)))
         for given, size in enumerate(TRIED_PX, start=LEAST_GIVEN)
     )
     return Exportable(graph, trials, matched)
+
+
+def detector_graph(detector: AnyDetector, generator: torch.Generator) -> Graph:
+    """Give the detector's graph, to be traced with a drawn picture; height, width and given boxes vary."""
+    example = _draw(TRACED_PX, detector.config, generator, given=3)
+    dynamic = {"image": {1: "height", 2: "width"}, "given": {0: "given"}}
+    return Graph(DETECTOR, detector, INPUTS, OUTPUTS, example, dynamic)
 
 
 def matched(expected: Outputs, got: Outputs) -> Outputs:
