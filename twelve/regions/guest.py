@@ -278,7 +278,10 @@ def _fill(model: nn.Module, path: Path) -> None:
             f"{path}: is no checkpoint of tensors alone; load it by detectron2 itself and hand the network to `of`"
         ) from error
     state = content.get("model", content)
-    left = model.load_state_dict(state, strict=False)
+    try:
+        left = model.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # a name is right and its shape is not
+        raise ConfigInvalid(f"{path}: does not fit its settings: {error}") from error
     wrong = [name for name in (*left.missing_keys, *left.unexpected_keys) if not _is_computed(name)]
     if wrong:
         raise ConfigInvalid(f"{path}: does not fit its settings: {len(wrong)} names differ, {wrong[0]} first")
@@ -293,8 +296,8 @@ def _digest(model: nn.Module, cfg: Any, config: GuestConfig) -> str:
     parts = cfg.clone()
     parts.defrost()
     parts.MODEL.WEIGHTS = parts.MODEL.DEVICE = ""
-    content = hashlib.sha256(json.dumps(dataclasses.asdict(config), sort_keys=True).encode())
-    content.update(f"{parts.MODEL.dump()}{parts.INPUT.dump()}".encode())
+    told = {"regions": dataclasses.asdict(config), "model": parts.MODEL, "input": parts.INPUT}
+    content = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         content.update(name.encode())
         content.update(tensor.detach().cpu().contiguous().numpy().data)
