@@ -20,7 +20,7 @@ from twelve.pictures import PictureDesk
 from twelve.regions.cache import DEFAULT_BYTES, RegionCache
 from twelve.regions.extractor import RegionExtractor
 from twelve.regions.families import open_config
-from twelve.regions.local import DetectorExtractor, digest_of
+from twelve.regions.local import DetectorExtractor, digest_in_8_bits, digest_of
 from twelve.schema import ModelName
 from twelve.tasks.base import AnswerList
 from twelve.tasks.registry import TASKS
@@ -37,7 +37,7 @@ class Settings:
     """How a bundle is to be served.
 
     Attributes:
-        engine: "onnxruntime", "torchscript" or "eager".
+        engine: "onnxruntime", "torchscript" or "eager"; "onnxruntime-int8" has the detector in 8 bits, if it passed.
         graphs: Folder of the exported graphs; None = `build/<name of the bundle's folder>`. Eager needs none.
         threads: Most threads of one run.
         cache: Folder of pictures seen, shared by workers; None keeps them in memory.
@@ -215,7 +215,9 @@ def _eager(bundle: Bundle, config: ModelConfig, settings: Settings) -> Runners:
     return Runners(engine, extractor)
 
 
-def _exported(kind: str) -> Callable[[Bundle, ModelConfig, Settings], Runners]:
+def _exported(
+    kind: str, detector_kind: str, digest: Callable[[Path], str] = digest_of
+) -> Callable[[Bundle, ModelConfig, Settings], Runners]:
     def open_files(bundle: Bundle, config: ModelConfig, settings: Settings) -> Runners:
         exported = Exported.open(settings.graphs or BUILD / bundle.path.name, bundle=bundle.digest())
         heads = headless(config)
@@ -224,15 +226,16 @@ def _exported(kind: str) -> Callable[[Bundle, ModelConfig, Settings], Runners]:
         }
         extractor = None
         if bundle.has_detector:
-            detector = exported.runtime(DETECTOR, kind, threads=settings.threads)
-            extractor = DetectorExtractor(detector, open_config(bundle.path), digest=digest_of(bundle.path))
+            detector = exported.runtime(DETECTOR, detector_kind, threads=settings.threads)
+            extractor = DetectorExtractor(detector, open_config(bundle.path), digest=digest(bundle.path))
         return Runners(Engine(config, heads, runtimes), extractor)
 
     return open_files
 
 
 ENGINES: Mapping[str, Callable[[Bundle, ModelConfig, Settings], Runners]] = {
-    "onnxruntime": _exported("onnx"),
-    "torchscript": _exported("torchscript"),
+    "onnxruntime": _exported("onnx", "onnx"),
+    "onnxruntime-int8": _exported("onnx", "int8", digest_in_8_bits),
+    "torchscript": _exported("torchscript", "torchscript"),
     "eager": _eager,
 }

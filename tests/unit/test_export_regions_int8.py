@@ -17,9 +17,11 @@ from export.gate import Count, GateClosed
 from export.source import open_source
 from tests.bundles import make_tiny_bundle, tiny_detector
 from tests.rcnn import net, tiny
-from twelve.assembly import Settings
+from twelve.assembly import ENGINES, Settings
+from twelve.bundle import CONFIG_FILE
 from twelve.engines.exported import DETECTOR, EXPORT_FILE, Exported
 from twelve.errors import ConfigInvalid
+from twelve.model.config import ModelConfig
 from twelve.regions.detector import INPUTS, OUTPUTS
 from twelve.regions.families import open_config, open_detector
 from twelve.regions.local import digest_of
@@ -98,6 +100,29 @@ def test_pictures_to_calibrate_with_are_spread_over_the_folder(tmp_path: Path) -
     found = list(int8.pictures(photographs(tmp_path / "many", 8), tiny_detector().config, names.append, most=4))
     assert len(found) == 4
     assert names == ["0.png", "2.png", "4.png", "6.png"]
+
+
+def test_the_engine_with_8_bits_opens_that_file_and_keeps_its_regions_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make_tiny_bundle(tmp_path)
+    opened: list[tuple[str, str]] = []
+
+    class Files:
+        def runtime(self, graph: str, kind: str, *, threads: int) -> ModuleRuntime:
+            opened.append((graph, kind))
+            return ModuleRuntime(torch.nn.Identity(), inputs=("x",), outputs=("y",))
+
+    monkeypatch.setattr(Exported, "open", lambda path, bundle: Files())
+    config, settings = ModelConfig.load(bundle.path / CONFIG_FILE), Settings()
+    exact = ENGINES["onnxruntime"](bundle, config, settings).extractor
+    assert (DETECTOR, "int8") not in opened
+    coarse = ENGINES["onnxruntime-int8"](bundle, config, settings).extractor
+    assert [kind for graph, kind in opened if graph == DETECTOR] == ["onnx", "int8"]
+    assert {kind for graph, kind in opened if graph != DETECTOR} == {"onnx"}
+    assert exact is not None
+    assert coarse is not None
+    assert exact.digest[:20] != coarse.digest[:20]
 
 
 def questions(to: Path, count: int) -> Path:

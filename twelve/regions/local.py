@@ -3,6 +3,7 @@
 Shapes: H, W of the picture · h, w of the resized one · R regions · G given boxes · F feature width.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
@@ -83,6 +84,11 @@ class DetectorExtractor:
 def digest_of(folder: Path) -> str:
     """Identify the detector of a folder, whichever runtime will run it: runtimes differ by rounding only."""
     return open_config(folder).digest(sha256_of(folder / DETECTOR_WEIGHTS))
+
+
+def digest_in_8_bits(folder: Path) -> str:
+    """Identify the same detector in 8 bits, which finds other regions by more than rounding: no cache mixes the two."""
+    return f"sha256:{hashlib.sha256(f'{digest_of(folder)} int8'.encode()).hexdigest()}"
 
 
 def prepare(rgb: RGB, config: Look) -> Tensor:
