@@ -4,7 +4,7 @@
     export PYTHONPATH=build/detectron2/pb1-detectron2-0.6:tests/detectron2/stand_ins:.
     build/detectron2/env/bin/python -m benchmarks.regions_detectron2
 
-Everything runs in one process on one thread, on the same random weights, with PROPOSALS boxes looked at. detectron2's
+Everything runs in one process on one thread, on the same random weights, with as many boxes looked at. detectron2's
 networks run as guests, in PyTorch as they are and as TorchScript; ours in PyTorch, norms folded, and in onnxruntime.
 torchvision is not there: detectron2 gets our NMS and RoIAlign under torchvision's names, so that both have the same.
 Writes `benchmarks/regions_detectron2.json`.
@@ -38,8 +38,8 @@ from twelve.runtimes.onnx_file import OnnxRuntime
 SIZES = ((320, 416), (800, 1088))
 AGREED_ON = ((320, 416), (256, 480), (427, 333), (600, 800))
 PRESETS = ("r50-fpn", "r101-fpn", "r50-c4", "r101-c4")
-PROPOSALS = 300
-RUNS = 2
+PROPOSALS = 100
+RUNS = 1
 SEED = 3
 RESULT = Path(__file__).with_suffix(".json")
 
@@ -48,6 +48,8 @@ console = Console(stderr=True)
 
 def measure(
     presets: Annotated[list[str] | None, typer.Option("--preset", help="Of these; all without.")] = None,
+    proposals: Annotated[int, typer.Option(help="Boxes looked at.")] = PROPOSALS,
+    runs: Annotated[int, typer.Option(help="Timed ones of each, behind one that warms it up.")] = RUNS,
     out: Annotated[Path, typer.Option(help="The result.")] = RESULT,
 ) -> None:
     """Measure each preset and write down what came out."""
@@ -55,21 +57,22 @@ def measure(
     found = json.loads(out.read_text(encoding="utf-8"))["presets"] if out.is_file() else {}
     for preset in presets or PRESETS:
         with torch.inference_mode():
-            found[preset] = of_preset(preset)
-        content = {"proposals": PROPOSALS, "threads": 1, "runs": RUNS, "presets": found}
+            found[preset] = of_preset(preset, proposals=proposals, runs=runs)
+        content = {"threads": 1, "presets": found}
         out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         console.print(preset, found[preset])
 
 
-def of_preset(preset: str) -> Mapping[str, Any]:
+def of_preset(preset: str, *, proposals: int, runs: int) -> Mapping[str, Any]:
     """Compare the two on the stand-in's own operators, then time both on the same ones."""
-    cfg = guests.settings(preset, MODEL__RPN__POST_NMS_TOPK_TEST=PROPOSALS)
+    cfg = guests.settings(preset, MODEL__RPN__POST_NMS_TOPK_TEST=proposals)
     model = guests.network(cfg)
     detector = parity.ours(cfg, model, preset, regions="proposals")
     agreements = [asdict(parity.agreement(model, detector, size)) for size in AGREED_ON]
     with fast_operators(), tempfile.TemporaryDirectory() as folder:
         runtimes = opened(Detectron2Extractor.of(model, cfg), detector.folded(), Path(folder))
-        return {"agreement": agreements, "cpu_s": {f"{h}x{w}": timed(runtimes, h, w) for h, w in SIZES}}
+        took = {f"{height}x{width}": timed(runtimes, height, width, runs=runs) for height, width in SIZES}
+    return {"proposals": proposals, "runs": runs, "agreement": agreements, "cpu_s": took}
 
 
 def opened(guest: Detectron2Extractor, detector: Any, folder: Path) -> Mapping[str, Runtime]:
@@ -90,10 +93,10 @@ def _varying(graph: Graph) -> Mapping[str, Mapping[int, str]]:
     return {name: graph.dynamic[name] for name in INPUTS}
 
 
-def timed(runtimes: Mapping[str, Runtime], height: int, width: int) -> Mapping[str, float]:
+def timed(runtimes: Mapping[str, Runtime], height: int, width: int, *, runs: int) -> Mapping[str, float]:
     """Give each runtime's least CPU seconds for a picture, and the guest's eager ones to ours in onnxruntime."""
     inputs = {"image": guests.picture(height, width, seed=SEED), "given": parity.GIVEN}
-    took = {name: min(_seconds(runtime, inputs) for _ in range(1 + RUNS)) for name, runtime in runtimes.items()}
+    took = {name: min(_seconds(runtime, inputs) for _ in range(1 + runs)) for name, runtime in runtimes.items()}
     ratio = took["detectron2 eager"] / took["ours onnxruntime"]
     return {**{name: round(seconds, 2) for name, seconds in took.items()}, "eager guest to ours": round(ratio, 2)}
 
