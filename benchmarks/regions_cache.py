@@ -17,9 +17,11 @@ import base64
 import hashlib
 import io
 import json
+import os
 import resource
 import shutil
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -36,6 +38,7 @@ from rich.console import Console
 from torch import nn
 
 from benchmarks.forward import machine
+from handlers.torchserve import ALLOCATOR
 from twelve.assembly import Knowledge, Parts, Settings, assemble
 from twelve.bundle import VOCABULARY
 from twelve.engines.engine import Engine
@@ -320,6 +323,7 @@ def main(
     to: Annotated[Path, typer.Option(help="The report.")] = Path("benchmarks/regions_cache.json"),
 ) -> None:
     """Measure one thing after the other and write each into the report."""
+    begin_as_a_worker()
     torch.set_num_threads(1)
     measurements: dict[str, Callable[[Path], Any]] = {
         "machine": lambda folder: machine(),
@@ -337,6 +341,14 @@ def main(
             shutil.rmtree(work, ignore_errors=True)
         to.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     typer.echo(json.dumps(report, indent=2))
+
+
+def begin_as_a_worker() -> None:
+    """Start this program again with the allocator settings of a served worker, read when a process begins."""
+    if not ALLOCATOR.items() <= os.environ.items():
+        os.execve(
+            sys.executable, [sys.executable, "-m", "benchmarks.regions_cache", *sys.argv[1:]], os.environ | ALLOCATOR
+        )
 
 
 def small(bundle: Path, graphs: Path, folder: Path, *, rounds: int) -> dict[str, Any]:
