@@ -5,35 +5,31 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from twelve.errors import BundleMissing, ConfigInvalid
 from twelve.regions.guest import INSTALL, Detectron2Extractor, GuestConfig
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> tuple[Path, Path]:
-    settings, weights = tmp_path / "settings.yaml", tmp_path / "weights.pth"
-    settings.write_text("VERSION: 2\n", encoding="utf-8")
-    torch.save({"model": {}}, weights)
-    return settings, weights
+def settings(tmp_path: Path) -> Path:
+    path = tmp_path / "settings.yaml"
+    path.write_text("VERSION: 2\n", encoding="utf-8")
+    return path
 
 
 def test_where_detectron2_is_missing_the_error_says_how_to_install_it(
-    files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    settings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "detectron2", None)  # as if it were not there, though it be
     with pytest.raises(ConfigInvalid) as caught:
-        Detectron2Extractor.open(*files)
+        Detectron2Extractor.open(settings, {})
     assert "detectron2 cannot be imported" in caught.value.message
     assert caught.value.message.endswith(INSTALL)
 
 
-def test_a_missing_checkpoint_is_said_before_anything_is_imported(files: tuple[Path, Path]) -> None:
-    settings, weights = files
-    weights.unlink()
-    with pytest.raises(BundleMissing, match=r"weights\.pth: there is no such file"):
-        Detectron2Extractor.open(settings, weights)
+def test_missing_settings_are_said_before_anything_is_imported(tmp_path: Path) -> None:
+    with pytest.raises(BundleMissing, match=r"settings\.yaml: there is no such file"):
+        Detectron2Extractor.open(tmp_path / "settings.yaml", {})
 
 
 def test_regions_are_one_of_two_kinds() -> None:

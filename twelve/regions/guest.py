@@ -99,29 +99,28 @@ class Detectron2Extractor(DetectorExtractor):
         return cls(ModuleRuntime(graph, inputs=INPUTS, outputs=OUTPUTS), look, digest=_digest(model, cfg, config))
 
     @classmethod
-    def open(cls, settings: Path, weights: Path, config: GuestConfig | None = None) -> Self:
-        """Build a network from detectron2's own files.
+    def open(cls, settings: Path, weights: Mapping[str, Tensor], config: GuestConfig | None = None) -> Self:
+        """Build a network from detectron2's own settings and the tensors of a checkpoint.
 
         Args:
             settings: A configuration, `.yaml`.
-            weights: A checkpoint of torch, `.pth`; nothing but tensors is read from it.
+            weights: By name; of a `.pth` file, `twelve.convert.checkpoint.read` gives them and runs nothing in it.
             config: As in `of`.
 
         Returns:
             The extractor, on the CPU.
 
         Raises:
-            BundleMissing: A file is not there.
-            ConfigInvalid: As in `of`; or the checkpoint is no such file, or another network's.
+            BundleMissing: The configuration is not there.
+            ConfigInvalid: As in `of`; or the weights are another network's.
         """
-        for path in (settings, weights):
-            if not path.is_file():
-                raise BundleMissing(f"{path}: there is no such file; a guest is its settings and its weights")
+        if not settings.is_file():
+            raise BundleMissing(f"{settings}: there is no such file; a guest is its settings and its weights")
         cfg = _detectron2("config").get_cfg()
         cfg.merge_from_file(str(settings))
         cfg.MODEL.DEVICE = "cpu"
         model = _detectron2("modeling").build_model(cfg)
-        _fill(model, weights)
+        _fill(model, weights, settings)
         return cls.of(model, cfg, config)
 
 
@@ -269,22 +268,17 @@ def _boxes(boxes: Tensor) -> Any:
     return _detectron2("structures").Boxes(boxes)
 
 
-def _fill(model: nn.Module, path: Path) -> None:
-    """Put a checkpoint's tensors into a network; anchors it may keep or leave out."""
+def _fill(model: nn.Module, weights: Mapping[str, Tensor], settings: Path) -> None:
+    """Put tensors into a network; anchors they may hold or leave out."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises anything on what is no checkpoint
-        raise ConfigInvalid(
-            f"{path}: is no checkpoint of tensors alone; load it by detectron2 itself and hand the network to `of`"
-        ) from error
-    state = content.get("model", content)
-    try:
-        left = model.load_state_dict(state, strict=False)
+        left = model.load_state_dict(dict(weights), strict=False)
     except RuntimeError as error:  # a name is right and its shape is not
-        raise ConfigInvalid(f"{path}: does not fit its settings: {error}") from error
+        raise ConfigInvalid(f"{settings}: the weights are another network's: {error}") from error
     wrong = [name for name in (*left.missing_keys, *left.unexpected_keys) if not _is_computed(name)]
     if wrong:
-        raise ConfigInvalid(f"{path}: does not fit its settings: {len(wrong)} names differ, {wrong[0]} first")
+        raise ConfigInvalid(
+            f"{settings}: the weights are another network's: {len(wrong)} names differ, {wrong[0]} first"
+        )
 
 
 def _is_computed(name: str) -> bool:
