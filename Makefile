@@ -6,14 +6,18 @@ BUNDLE ?= model_store/small
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+D2 := build/detectron2
+D2_READY := $(D2)/.ready
+D2_FILES := ops/detectron2_env.sh tests/detectron2/requirements.txt tests/detectron2/source.txt
+DETECTRON2_SRC ?= $(D2)/pb1-detectron2-0.6
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help setup serve serve-edge restart-edge drain prove-rolling test test-fast test-edge check lint types contracts docs format train-small export image-check clean
+.PHONY: help setup serve serve-edge restart-edge drain prove-rolling test test-fast test-edge test-detectron2 check lint types contracts docs format train-small export image-check clean
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY) ## Make .venv with everything in it; done once, and again when the requirements change
 
@@ -44,6 +48,13 @@ test-fast: $(READY) ## Run what takes seconds
 
 test-edge: $(READY) ## Run the tests that need nginx and prometheus on the machine
 	@$(BIN)/pytest -m edge
+
+test-detectron2: $(D2_READY) ## Compare our detectors with detectron2's code; DETECTRON2_SRC=its checkout
+	@PYTHONPATH=$(DETECTRON2_SRC):tests/detectron2/stand_ins $(D2)/env/bin/python -m pytest tests/detectron2
+
+$(D2_READY): $(READY) $(D2_FILES)
+	@sh ops/detectron2_env.sh $(VENV) $(D2)
+	@touch $@
 
 check: lint types contracts docs ## Check format, lint, types, import contracts and docs
 

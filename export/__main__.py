@@ -1,7 +1,9 @@
 """`python -m export`: from a bundle to graphs and a server's directory."""
 
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,17 +13,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from export import agreement, archive, folder
-from export.agreement import Tallies, Verdict
+from export import agreement, archive, folder, gate
+from export import int8 as eight_bits
+from export.agreement import REFERENCE, Tallies, Verdict
 from export.archive import Serving
 from export.folder import KINDS, Piece, Written
+from export.gate import GateClosed
 from export.mar import make_archive
 from export.parity import Mismatch
-from twelve.assembly import BUILD, ENGINES
-from twelve.bundle import Bundle
-from twelve.engines.exported import DETECTOR
+from export.source import graph_names, open_source
+from twelve.assembly import BUILD, ENGINES, Settings
+from twelve.bundle import MANIFEST
+from twelve.engines.exported import DETECTOR, Exported
 from twelve.engines.savings import Savings
 from twelve.errors import DataError, StartupError
+from twelve.regions.families import open_config
+from twelve.runtimes.onnx_file import OnnxRuntime
 
 app = typer.Typer(no_args_is_help=True, help="Write a bundle's graphs, check them, make what TorchServe serves.")
 app.command(name="directory")(archive.main)
@@ -78,9 +85,36 @@ def onnx(bundle: BundlePath, out: Out = None, force: Force = False, keep_first_m
 
 
 @app.command()
-def regions(bundle: BundlePath, out: Out = None, kinds: Kinds = BOTH, force: Force = False) -> None:
-    """Write and check the region extractor alone."""
-    _export(bundle, out or _built(bundle), _kinds(kinds), force=force, graphs=(DETECTOR,))
+def regions(
+    source: Annotated[Path, typer.Argument(help="Folder of a bundle or of a detector, of any preset.")],
+    out: Out = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX; both kinds if neither is named.")] = False,
+    torchscript: Annotated[bool, typer.Option("--torchscript", help="Write TorchScript.")] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Write the ONNX file's convolutions in 8 bits as well, if it passes.")
+    ] = False,
+    calibration: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="Folder of pictures like those to be seen.")
+    ] = None,
+    requests: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="JSON lines, each the body of a prediction: the 8 bits' test."),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Write and check the region extractor alone.
+
+    With --int8 a bundle is asked the same requests with both files: 99 % of each group's answers must stay the same.
+    """
+    to, named = out or _built(source), {"onnx": onnx or int8, "torchscript": torchscript}
+    if int8 and calibration is None:
+        raise typer.BadParameter("--int8 reads ranges off pictures like those to be seen: name --calibration FOLDER")
+    if int8 and requests is None and (source / MANIFEST).is_file():
+        raise typer.BadParameter("--int8 of a bundle is judged by its answers: name --requests FILE")
+    kinds = [kind for kind in named if named[kind]] or [*KINDS]
+    _export(source, to, kinds, force=force, graphs=(DETECTOR,))
+    if int8 and calibration is not None:
+        _add_int8(source, to, calibration, requests)
 
 
 @app.command()
@@ -122,7 +156,7 @@ def _listed(value: str, known: Collection[str]) -> tuple[str, ...]:
 
 
 def _export(
-    bundle: Path,
+    source: Path,
     out: Path,
     kinds: Sequence[str],
     *,
@@ -131,10 +165,10 @@ def _export(
     savings: Savings | None = None,
 ) -> None:
     """Write what is not there; where no savings are named, the model's graphs are left as they lie there."""
-    opened = Bundle.open(bundle)
+    opened = open_source(source)
     opened.verify()
     chosen_savings = savings or folder.savings_of(opened, out)
-    wanted: list[Piece] = [(graph, kind) for graph in graphs or folder.graph_names(opened) for kind in kinds]
+    wanted: list[Piece] = [(graph, kind) for graph in graphs or graph_names(opened) for kind in kinds]
     lacking = folder.missing(opened, out, wanted, chosen_savings)
     chosen = wanted if force else lacking
     if not chosen:
@@ -149,6 +183,43 @@ def _export(
 
         folder.export(opened, out, chosen, show, chosen_savings)
     _show_files(out, written)
+
+
+def _add_int8(source: Path, out: Path, calibration: Path, requests: Path | None) -> None:
+    """Write the detector in 8 bits; where it serves a bundle, only if the bundle's answers allow it."""
+    opened = open_source(source)
+    exact = Exported.open(out, bundle=opened.digest()).file(DETECTOR, "onnx")
+    with tempfile.TemporaryDirectory(dir=out) as private:
+        made = Path(private) / eight_bits.FILE
+        with _bar("calibration", eight_bits.PICTURES) as advance:
+            eight_bits.quantise(exact, made, eight_bits.pictures(calibration, open_config(source), advance))
+        counts = _asked(source, exact, made, requests)
+        figures = {"gate": {group: asdict(count) for group, count in counts.items()}}
+        stored = folder.add_detector(opened, out, "int8", made, figures)
+    typer.echo(f"{out / stored.file}: the detector in 8 bits, {stored.bytes / 1e6:.2f} MB")
+
+
+def _asked(source: Path, exact: Path, made: Path, requests: Path | None) -> gate.Counts:
+    """Ask a bundle with either detector, and refuse one that changes its answers; a detector alone answers nothing."""
+    if requests is None:
+        return {}
+    counts: gate.Counts = {}
+    with requests.open("rb") as lines:
+        total = sum(1 for _ in lines)
+    detectors = (OnnxRuntime.open(exact, threads=1), OnnxRuntime.open(made, threads=1))
+    with _bar("requests", total) as advance:
+        for counts in gate.compare(source, detectors, requests, Settings(engine=REFERENCE)):
+            advance(f"{sum(count.items - count.same for count in counts.values())} different")
+    _show_gate(counts)
+    gate.pass_or_raise(counts, made.name)
+    return counts
+
+
+def _show_gate(counts: gate.Counts) -> None:
+    table = Table("group", "requests", "same answers")
+    for group, count in sorted(counts.items()):
+        table.add_row(group, str(count.items), f"{count.share:.2%}")
+    Console().print(table)
 
 
 def _show_files(out: Path, written: Sequence[Written]) -> None:
@@ -186,7 +257,7 @@ def main() -> None:
     """Run the command; an error of ours is a sentence and an exit code."""
     try:
         app()
-    except (DataError, Mismatch, StartupError) as error:
+    except (DataError, GateClosed, Mismatch, StartupError) as error:
         console.print(Text.assemble((error.code, "red"), f": {error.message}"), soft_wrap=True)
         raise SystemExit(error.exit_code) from error
 

@@ -79,9 +79,9 @@ def compare(bundle: Path, graphs: Path, engines: Sequence[str], requests: Path) 
     tallies: Tallies = {}
     with requests.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            reference = _answer(services[REFERENCE], line, f"{requests}:{number}")
+            reference = answer_of(services[REFERENCE], line, f"{requests}:{number}")
             for engine in engines:
-                answer = _answer(services[engine], line, f"{requests}:{number}: engine {engine}")
+                answer = answer_of(services[engine], line, f"{requests}:{number}: engine {engine}")
                 tallies.setdefault((reference["task"], engine), Tally()).add(number, reference, answer)
             yield tallies
 
@@ -110,7 +110,12 @@ def is_same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _answer(service: Service, line: bytes, place: str) -> dict[str, Any]:
+def answer_of(service: Service, line: bytes, place: str) -> dict[str, Any]:
+    """Put a request to a service.
+
+    Raises:
+        DataError: It was refused; says where the request stands.
+    """
     reply = service.answer_calls([Call(body=line, content_type=JSON)])[0]
     body: dict[str, Any] = json.loads(reply.body)
     if "error" in body:

@@ -26,6 +26,7 @@ from twelve.heads.model import CONFIG_FILE
 from twelve.image import ImageLimits
 from twelve.limits import RequestLimits
 from twelve.model.config import ModelConfig
+from twelve.regions.cache import DEFAULT_BYTES
 from twelve.tasks import find
 from twelve.tasks.kinds.pointing import EXAMPLE_BOXES
 
@@ -74,6 +75,8 @@ class Serving:
         device: "cpu", or "cuda".
         image_hosts: Where pictures named by URL are fetched from; none = they are refused. See `twelve.origins`.
         image_networks: Networks these hosts may lie in beside the public ones.
+        cache_bytes: Of that folder, before the longest unused files go.
+        stores: Feature stores of the bundle's detector, keyed by pictures' refs.
     """
 
     engine: str = DEFAULT_ENGINE
@@ -85,6 +88,8 @@ class Serving:
     device: str = "cpu"
     image_hosts: Sequence[str] = ()
     image_networks: Sequence[str] = ()
+    cache_bytes: int = DEFAULT_BYTES
+    stores: tuple[str, ...] = ()
 
 
 def make_model_directory(bundle: Path, graphs: Path | None, out: Path, serving: Serving | None = None) -> Path:
@@ -143,6 +148,8 @@ def model_config(serving: Serving) -> dict[str, Any]:
             "deadline_ms": DEADLINE_MS,
             "limits": {name: value for name, value in asdict(ImageLimits()).items() if name != "formats"}
             | asdict(RequestLimits()),
+            "cache_bytes": serving.cache_bytes,
+            "stores": list(serving.stores),
             "max_response_bytes": MOST_BYTES,
         },
     }
@@ -182,6 +189,10 @@ def main(
     image_networks: Annotated[
         list[str] | None, typer.Option("--image-network", envvar="IMAGE_NETWORKS", help="Where these hosts may lie.")
     ] = None,
+    cache_bytes: Annotated[int, typer.Option(min=1, help="Of that folder.")] = DEFAULT_BYTES,
+    store: Annotated[
+        list[Path] | None, typer.Option(help="Feature store of pictures' regions; may be repeated.")
+    ] = None,
 ) -> None:
     """Make TorchServe's model directory of a bundle; its graphs are exported before or after."""
     built = BUILD / bundle.resolve().name
@@ -195,6 +206,8 @@ def main(
         device=device,
         image_hosts=image_hosts or (),
         image_networks=image_networks or (),
+        cache_bytes=cache_bytes,
+        stores=tuple(str(path.resolve()) for path in store or ()),
     )
     try:
         make_model_directory(bundle, graphs or built, out or built / "torchserve", serving)

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
 from twelve.engines.graphs import Graph
+from twelve.runtimes.module import ModuleRuntime
 
 Outputs = dict[str, Tensor]
 
@@ -29,3 +31,9 @@ class Exportable:
     graph: Graph
     trials: tuple[Mapping[str, Tensor], ...]
     matched: Callable[[Outputs, Outputs], Outputs] = as_they_are
+
+    @cached_property
+    def expected(self) -> tuple[Outputs, ...]:
+        """Run the module on every trial, once for all kinds of files: a large detector takes a minute a picture."""
+        module = ModuleRuntime(self.graph.module, inputs=self.graph.inputs, outputs=self.graph.outputs)
+        return tuple(module.run(**inputs) for inputs in self.trials)

@@ -3,7 +3,8 @@
 build/NAME/
   text.onnx  text.pt  regions.onnx  …  detector.onnx  detector.pt
   NAME.onnx.data   the weights of a graph, where they are more than an ONNX file can hold
-  export.json      the bundle's digest, what made the files; of each file sha256, size and figures of its trials
+  export.json      the digest of the bundle, or of a detector that is alone; what made the files; of each file sha256,
+                   size and figures of its trials
 """
 
 import hashlib
@@ -22,16 +23,16 @@ import twelve
 from export import to_onnx, to_torchscript
 from export.exportable import Exportable
 from export.parity import Parity, measure
+from export.source import Source, graph_names
 from export.to_regions import detector_exportable
 from export.trials import model_exportables
-from twelve.bundle import Bundle, sha256_of
+from twelve.bundle import json_object, sha256_of
 from twelve.engines.exported import DETECTOR, EXPORT_FILE, FIRST_MEETING, FORMAT, Exported
-from twelve.engines.graphs import FUSE, REGIONS, TEXT, Graph
+from twelve.engines.graphs import Graph
 from twelve.engines.savings import DEFAULT, Savings
 from twelve.errors import ConfigInvalid, StartupError
-from twelve.heads import HEADS
 from twelve.heads.model import TwelveModel
-from twelve.regions.detector import Detector
+from twelve.regions.families import open_detector
 from twelve.runtimes import Runtime
 
 LIBRARY = Path(twelve.__file__).parent
@@ -106,16 +107,11 @@ class Written:
         return {**asdict(self.main), **({"beside": beside} if beside else {})}
 
 
-def graph_names(bundle: Bundle) -> tuple[str, ...]:
-    """Name the graphs of a bundle."""
-    return (TEXT, REGIONS, FUSE, *HEADS, *([DETECTOR] if bundle.has_detector else []))
-
-
-def missing(bundle: Bundle, out: Path, pieces: Collection[Piece], savings: Savings = DEFAULT) -> list[Piece]:
+def missing(source: Source, out: Path, pieces: Collection[Piece], savings: Savings = DEFAULT) -> list[Piece]:
     """List what is not there, or was made from another bundle, by other code, otherwise, or has changed since.
 
     Args:
-        bundle: To export.
+        source: To export.
         out: The folder.
         pieces: What is wanted.
         savings: Of the graphs.
@@ -124,17 +120,17 @@ def missing(bundle: Bundle, out: Path, pieces: Collection[Piece], savings: Savin
         What has to be written.
 
     Raises:
-        ConfigInvalid: The bundle has no such graph.
+        ConfigInvalid: The source has no such graph.
     """
-    unknown = sorted({graph for graph, _ in pieces} - set(graph_names(bundle)))
+    unknown = sorted({graph for graph, _ in pieces} - set(graph_names(source)))
     if unknown:
-        raise ConfigInvalid(f"{bundle.path}: has no graph '{unknown[0]}'; it has {', '.join(graph_names(bundle))}")
-    good = _good(bundle, out, savings)
+        raise ConfigInvalid(f"{source.path}: has no graph '{unknown[0]}'; it has {', '.join(graph_names(source))}")
+    good = _good(source, out, savings)
     return [(graph, kind) for graph, kind in pieces if kind not in good.get(graph, {})]
 
 
 def export(
-    bundle: Bundle,
+    source: Source,
     out: Path,
     pieces: Sequence[Piece],
     on_written: Callable[[Written], None],
@@ -143,7 +139,7 @@ def export(
     """Write graphs; what lies there and is still good stays. Graphs of the model that were made otherwise do not.
 
     Args:
-        bundle: Verified.
+        source: Verified.
         out: The folder; made where there is none.
         pieces: What to write.
         on_written: Told of each file.
@@ -152,10 +148,10 @@ def export(
     Raises:
         Mismatch: A file does not compute what its module computes. There is no `export.json` then.
     """
-    entries = {graph: dict(entry) for graph, entry in _good(bundle, out, savings).items()}
+    entries = {graph: dict(entry) for graph, entry in _good(source, out, savings).items()}
     out.mkdir(parents=True, exist_ok=True)
     (out / EXPORT_FILE).unlink(missing_ok=True)
-    for exportable in _exportables(bundle, {graph for graph, _ in pieces}, savings):
+    for exportable in _exportables(source, {graph for graph, _ in pieces}, savings):
         graph = exportable.graph
         entry = entries.setdefault(graph.name, {})
         entry.update(inputs=list(graph.inputs), outputs=list(graph.outputs))
@@ -164,13 +160,37 @@ def export(
             entry[kind] = written.entry()
             entry.setdefault("parity", {})[kind] = asdict(written.parity)
             on_written(written)
-    _write_json(out / EXPORT_FILE, {**_origin(bundle, savings), "graphs": entries})
+    _write_json(out / EXPORT_FILE, {**_origin(source, savings), "graphs": entries})
 
 
-def savings_of(bundle: Bundle, out: Path) -> Savings:
+def add_detector(source: Source, out: Path, kind: str, file: Path, figures: Mapping[str, Any]) -> Stored:
+    """Put another file of the detector beside those that are there, and record it.
+
+    Args:
+        source: What the folder was exported from.
+        out: The folder.
+        kind: Under which the detector's entry names the file.
+        file: Moved into the folder.
+        figures: What was measured of it.
+
+    Returns:
+        What is recorded.
+
+    Raises:
+        StartupError: The folder holds no graphs of this source.
+    """
+    Exported.open(out, bundle=source.digest())
+    values = json_object(out / EXPORT_FILE)
+    stored = _move(file, out)
+    values["graphs"][DETECTOR][kind] = {**asdict(stored), **figures}
+    _write_json(out / EXPORT_FILE, values)
+    return stored
+
+
+def savings_of(source: Source, out: Path) -> Savings:
     """Give the savings of the graphs that lie in a folder; where there are none, those of any."""
     try:
-        return Savings(first_meeting_once=Exported.open(out, bundle=bundle.digest()).first_meeting_once)
+        return Savings(first_meeting_once=Exported.open(out, bundle=source.digest()).first_meeting_once)
     except StartupError:
         return DEFAULT
 
@@ -184,26 +204,26 @@ def made_with() -> dict[str, str]:
     return {**{name: importlib.metadata.version(name) for name in MAKERS}, "code": digest.hexdigest()}
 
 
-def _origin(bundle: Bundle, savings: Savings) -> dict[str, Any]:
+def _origin(source: Source, savings: Savings) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "bundle": bundle.digest(),
+        "bundle": source.digest(),
         "made_with": made_with(),
         FIRST_MEETING: savings.first_meeting_once,
     }
 
 
-def _good(bundle: Bundle, out: Path, savings: Savings) -> dict[str, dict[str, Any]]:
+def _good(source: Source, out: Path, savings: Savings) -> dict[str, dict[str, Any]]:
     """Give the entries of what lies there and may stay."""
     try:
-        exported = Exported.open(out, bundle=bundle.digest())
+        exported = Exported.open(out, bundle=source.digest())
         values = json.loads((out / EXPORT_FILE).read_text(encoding="utf-8"))
     except (StartupError, ValueError, KeyError):
         return {}
     if values.get("made_with") != made_with():
         return {}
     alike = exported.first_meeting_once == savings.first_meeting_once
-    may_stay = [graph for graph in graph_names(bundle) if alike or graph == DETECTOR]
+    may_stay = [graph for graph in graph_names(source) if alike or graph == DETECTOR]
     known = {graph: exported.graphs[graph] for graph in may_stay if graph in exported.graphs}
     return {graph: _unharmed(exported, graph, entry) for graph, entry in known.items()}
 
@@ -221,13 +241,13 @@ def _is_unharmed(exported: Exported, graph: str, kind: str) -> bool:
     return True
 
 
-def _exportables(bundle: Bundle, names: Collection[str], savings: Savings) -> Iterator[Exportable]:
+def _exportables(source: Source, names: Collection[str], savings: Savings) -> Iterator[Exportable]:
     """Load what the named graphs are made of, and nothing else."""
     if set(names) - {DETECTOR}:
-        of_model = model_exportables(TwelveModel.load(bundle.path), savings)
+        of_model = model_exportables(TwelveModel.load(source.path), savings)
         yield from (one for one in of_model if one.graph.name in names)
     if DETECTOR in names:
-        yield detector_exportable(Detector.load(bundle.path))
+        yield detector_exportable(open_detector(source.path))
 
 
 def _write(exportable: Exportable, kind: str, out: Path) -> Written:

@@ -1,12 +1,14 @@
 """The region extractor as a graph to export: pictures to try it on, and regions matched by where they lie."""
 
+from collections.abc import Iterable
+
 import torch
 
 from export.exportable import Exportable, Outputs
 from twelve.engines.exported import DETECTOR
 from twelve.engines.graphs import Graph
-from twelve.regions.config import DetectorConfig
-from twelve.regions.detector import INPUTS, LEAST_GIVEN, OUTPUTS, Detector
+from twelve.regions.detector import INPUTS, LEAST_GIVEN, OUTPUTS
+from twelve.regions.families import AnyConfig, AnyDetector
 from twelve.regions.local import prepare
 
 TRACED_PX = (480, 640)
@@ -15,8 +17,8 @@ TRACED_PX = (480, 640)
 TRIED_PX = ((640, 480), (333, 500), (400, 500), (90, 700), (512, 512), (1200, 240))
 """Of those it is tried on; none is resized to the sides of the traced one."""
 
-DRAWN = 4
-"""Pictures drawn of each size, of which the one is tried in which most is found."""
+DRAWN, ENOUGH = 4, 5
+"""Pictures drawn of each size at most, and regions in one that make it worth a try; else the fullest is tried."""
 
 CELLS = (6, 8)
 """Coloured fields of a drawn picture, down and across."""
@@ -25,7 +27,7 @@ NOISE = 12
 """Of a drawn picture, in steps of 0 to 255: no two places look alike, so no two scores tie."""
 
 
-def detector_exportable(detector: Detector) -> Exportable:
+def detector_exportable(detector: AnyDetector) -> Exportable:
     """Give the detector's graph and the pictures to try it on.
 
     Args:
@@ -35,14 +37,19 @@ def detector_exportable(detector: Detector) -> Exportable:
         What is exported.
     """
     generator = torch.Generator().manual_seed(0)
-    example = _draw(TRACED_PX, detector.config, generator, given=3)
-    dynamic = {"image": {1: "height", 2: "width"}, "given": {0: "given"}}
-    graph = Graph(DETECTOR, detector, INPUTS, OUTPUTS, example, dynamic)
+    graph = detector_graph(detector, generator)
     trials = tuple(
-        _fullest(detector, [_draw(size, detector.config, generator, given=given) for _ in range(DRAWN)])
+        _full(detector, (_draw(size, detector.config, generator, given=given) for _ in range(DRAWN)))
         for given, size in enumerate(TRIED_PX, start=LEAST_GIVEN)
     )
     return Exportable(graph, trials, matched)
+
+
+def detector_graph(detector: AnyDetector, generator: torch.Generator) -> Graph:
+    """Give the detector's graph, to be traced with a drawn picture; height, width and given boxes vary."""
+    example = _draw(TRACED_PX, detector.config, generator, given=3)
+    dynamic = {"image": {1: "height", 2: "width"}, "given": {0: "given"}}
+    return Graph(DETECTOR, detector, INPUTS, OUTPUTS, example, dynamic)
 
 
 def matched(expected: Outputs, got: Outputs) -> Outputs:
@@ -64,7 +71,7 @@ def matched(expected: Outputs, got: Outputs) -> Outputs:
     return {**got, **{name: got[name][order] for name in ("boxes", "features", "scores", "labels")}}
 
 
-def _draw(size: tuple[int, int], config: DetectorConfig, generator: torch.Generator, *, given: int) -> Outputs:
+def _draw(size: tuple[int, int], config: AnyConfig, generator: torch.Generator, *, given: int) -> Outputs:
     """Draw a picture of coloured fields and boxes in it, as the graph takes them."""
     fields = torch.randint(NOISE, 256 - NOISE, (1, 3, *CELLS), generator=generator).float()
     smooth = torch.nn.functional.interpolate(fields, size=size, mode="nearest")[0]
@@ -76,6 +83,12 @@ def _draw(size: tuple[int, int], config: DetectorConfig, generator: torch.Genera
     return {"image": image, "given": torch.cat([first, first + sides], dim=1)}
 
 
-def _fullest(detector: Detector, drawn: list[Outputs]) -> Outputs:
-    with torch.inference_mode():
-        return max(drawn, key=lambda inputs: int(detector(inputs["image"], inputs["given"]).count))
+def _full(detector: AnyDetector, drawn: Iterable[Outputs]) -> Outputs:
+    """Give the first picture in which enough is found, or the one in which most is."""
+    counts: list[tuple[int, Outputs]] = []
+    for inputs in drawn:
+        with torch.inference_mode():
+            counts.append((int(detector(inputs["image"], inputs["given"]).count), inputs))
+        if counts[-1][0] >= ENOUGH:
+            return inputs
+    return max(counts, key=lambda counted: counted[0])[1]

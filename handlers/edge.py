@@ -27,7 +27,7 @@ from twelve.errors import ConfigInvalid, StartupError
 BETWEEN_LOOKS_S = 0.5
 MOST_INSTANCES = 9
 ONE_REQUEST = 1
-"""A batch: those that wait for company are lost when a worker dies (docs/decisions/0005)."""
+"""A batch: those that wait for company are lost when a worker dies (docs/decisions/0006)."""
 
 FIRST_CLIENT = "first"
 CERTIFICATE_DAYS = 365

@@ -76,6 +76,7 @@ class Wish:
         ports: To listen on.
         run: Where the server writes.
         console: Whether TorchServe's log also goes to the terminal.
+        stores: Feature stores of pictures' regions; what they hold is not looked at again.
         exports: Whether graphs are brought up to date first; where the exporter is not installed, as in the image, they
             must be there already, and a worker refuses those of another bundle.
         batch_size: Most requests that a worker takes at once.
@@ -90,6 +91,7 @@ class Wish:
     ports: Ports
     run: RunDirectory
     console: bool
+    stores: tuple[Path, ...] = ()
     exports: bool = True
     batch_size: int = BATCH_SIZE
     cache: Path | None = None
@@ -142,6 +144,7 @@ def export(bundle: Bundle, wish: Wish) -> None:
         *("--graphs", str(graphs), "--out", str(wish.run.model_store), "--cache", str(wish.cache or wish.run.cache)),
         *("--engine", wish.engine, "--workers", str(wish.workers), "--threads", str(wish.threads)),
         *("--batch-size", str(wish.batch_size)),
+        *(argument for store in wish.stores for argument in ("--store", str(store))),
     )
 
 
@@ -220,6 +223,10 @@ def main(
     cache: Annotated[
         Path | None, typer.Option(envvar="CACHE", help="Pictures seen; servers may share it. RUN_DIR/cache if absent.")
     ] = None,
+    store: Annotated[
+        list[Path] | None,
+        typer.Option(envvar="STORES", help="Feature store of pictures' regions; may be repeated."),
+    ] = None,
     foreground: Annotated[bool, typer.Option(help="Copy TorchServe's log to the terminal.")] = False,
     export_first: Annotated[
         bool,
@@ -238,6 +245,7 @@ def main(
         ports=Ports(port, *following),
         run=RunDirectory((run_dir or BUILD / f"serve-{port}").resolve()),
         console=foreground,
+        stores=tuple(store or ()),
         exports=export_first,
         batch_size=batch_size,
         cache=cache and cache.resolve(),

@@ -120,9 +120,15 @@ def _settings(folder: Path, section: Mapping[str, Any], *, gpu: int | None) -> S
     try:
         limits = dict(section.get("limits", {}))
         requests = RequestLimits(**{name: limits.pop(name) for name in OF_REQUESTS & limits.keys()})
-        own = {"graphs": folder / "graphs", "cache": folder / section["cache"], "requests": requests}
-        device = _device(section.get("device", CPU.kind), gpu)
-        return Settings(**{**section, **own, "limits": ImageLimits(**limits), "device": device})
+        own = {
+            "graphs": folder / "graphs",
+            "cache": folder / section["cache"],
+            "stores": tuple(folder / path for path in section.get("stores", ())),
+            "limits": ImageLimits(**limits),
+            "requests": requests,
+            "device": _device(section.get("device", CPU.kind), gpu),
+        }
+        return Settings(**{**section, **own})
     except (KeyError, TypeError) as error:
         raise ConfigInvalid(f"model-config.yaml: the section `handler` is not as it should be: {error}") from error
 

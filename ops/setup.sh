@@ -14,6 +14,6 @@ install() {
     "$venv/bin/python" -m pip install --quiet --quiet --disable-pip-version-check \
         --constraint requirements/constraints.txt "$@"
 }
-echo "Setting up $venv (about 2 GB, once)"
+echo "Setting up $venv (about 2.3 GB, once)"
 install setuptools wheel # the library is built here, in this environment, not in one that pip fetches
-install --no-build-isolation --editable '.[serve,train,export,otel,dev]'
+install --no-build-isolation --editable '.[serve,train,export,otel,ray,dev]'

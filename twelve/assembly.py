@@ -8,22 +8,23 @@ from pathlib import Path
 import torch
 
 from twelve.batch import ROWS_PER_PASS
-from twelve.bundle import DETECTOR_CONFIG, VOCABULARY, Bundle
+from twelve.bundle import VOCABULARY, Bundle
 from twelve.download import Downloads
 from twelve.engines.engine import Engine
 from twelve.engines.exported import DETECTOR, Exported, headless
 from twelve.engines.graphs import FUSE, REGIONS, TEXT
-from twelve.errors import ConfigInvalid
+from twelve.errors import ConfigInvalid, DataError
+from twelve.features import FeatureStore
 from twelve.heads.model import CONFIG_FILE, TwelveModel
 from twelve.image import ImageLimits
 from twelve.limits import RequestLimits
 from twelve.model.config import ModelConfig
 from twelve.origins import AllowList
 from twelve.pictures import PictureDesk
-from twelve.regions.cache import RegionCache
-from twelve.regions.config import DetectorConfig
+from twelve.regions.cache import DEFAULT_BYTES, RegionCache
 from twelve.regions.extractor import RegionExtractor
-from twelve.regions.local import DetectorExtractor, digest_of
+from twelve.regions.families import open_config
+from twelve.regions.local import DetectorExtractor, digest_in_8_bits, digest_of
 from twelve.runtimes.devices import CPU, Device, place
 from twelve.runtimes.module import ModuleRuntime
 from twelve.schema import ModelName
@@ -42,10 +43,12 @@ class Settings:
     """How a bundle is to be served.
 
     Attributes:
-        engine: "onnxruntime", "torchscript" or "eager".
+        engine: "onnxruntime", "torchscript" or "eager"; "onnxruntime-int8" has the detector in 8 bits, if it passed.
         graphs: Folder of the exported graphs; None = `build/<name of the bundle's folder>`. Eager needs none.
         threads: Most threads of one run.
         cache: Folder of pictures seen, shared by workers; None keeps them in memory.
+        cache_bytes: Of that folder.
+        stores: Feature stores of this detector, keyed by pictures' refs: what they hold is not looked at again.
         limits: Of pictures.
         rows_per_pass: Most pairs that run together.
         device: "cpu", "cuda", or "cuda:1" and so on.
@@ -59,6 +62,8 @@ class Settings:
     graphs: Path | None = None
     threads: int = 1
     cache: Path | None = None
+    cache_bytes: int = DEFAULT_BYTES
+    stores: tuple[Path, ...] = ()
     limits: ImageLimits = field(default_factory=ImageLimits)
     rows_per_pass: int = ROWS_PER_PASS
     device: str = CPU.kind
@@ -68,13 +73,15 @@ class Settings:
     image_networks: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a number of threads that is none.
+        """Refuse numbers that are none.
 
         Raises:
-            ConfigInvalid: It is no whole number from 1.
+            ConfigInvalid: Threads or bytes are no whole number from 1.
         """
-        if not isinstance(self.threads, int) or self.threads < 1:
-            raise ConfigInvalid(f"threads: is {self.threads!r}; give a whole number from 1")
+        for name in ("threads", "cache_bytes"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ConfigInvalid(f"{name}: is {value!r}; give a whole number from 1")
 
 
 @dataclass(frozen=True)
@@ -139,8 +146,7 @@ def assemble(path: Path, settings: Settings) -> Parts:
     config = ModelConfig.load(path / CONFIG_FILE)
     knowledge, encoder = knowledge_of(bundle, config), encoder_of(bundle, config)
     runners = ENGINES[settings.engine](bundle, config, settings)
-    digest = runners.extractor.digest if runners.extractor else NO_DETECTOR
-    cache = RegionCache(settings.cache, detector=digest)
+    cache = cache_of(runners.extractor, config, settings)
     desk = PictureDesk(runners.extractor, cache, limits=settings.limits, feature_width=config.v_feature_size)
     allowed = AllowList.of(settings.image_hosts, settings.image_networks)
     downloads = Downloads(allowed, max_bytes=settings.limits.max_bytes)
@@ -195,6 +201,36 @@ def encoder_of(bundle: Bundle, config: ModelConfig) -> TextEncoder:
     return encoder
 
 
+def cache_of(extractor: RegionExtractor | None, config: ModelConfig, settings: Settings) -> RegionCache:
+    """Make the cache of a detector's regions.
+
+    Raises:
+        ConfigInvalid: A feature store is none, or another detector's.
+    """
+    digest = extractor.digest if extractor else NO_DETECTOR
+    return RegionCache(
+        settings.cache,
+        detector=digest,
+        feature_width=config.v_feature_size,
+        stores=[_opened_store(path, digest) for path in settings.stores],
+        most_bytes=settings.cache_bytes,
+    )
+
+
+def _opened_store(path: Path, detector: str) -> FeatureStore:
+    try:
+        store = FeatureStore.open(path)
+    except DataError as error:
+        raise ConfigInvalid(f"stores: {error.message}") from error
+    found = store.settings.detector_digest
+    if found != detector:
+        raise ConfigInvalid(
+            f"stores: {path} has regions of the detector {found:.23}, this bundle's is {detector:.23}; "
+            "make the store with this bundle's, or leave it out"
+        )
+    return store
+
+
 def _eager(bundle: Bundle, config: ModelConfig, settings: Settings) -> Runners:
     del config
     device = Device.of(settings.device)
@@ -206,7 +242,9 @@ def _eager(bundle: Bundle, config: ModelConfig, settings: Settings) -> Runners:
     return Runners(Engine.eager(model), extractor)
 
 
-def _exported(kind: str) -> Callable[[Bundle, ModelConfig, Settings], Runners]:
+def _exported(
+    kind: str, detector_kind: str, digest: Callable[[Path], str] = digest_of
+) -> Callable[[Bundle, ModelConfig, Settings], Runners]:
     def open_files(bundle: Bundle, config: ModelConfig, settings: Settings) -> Runners:
         exported = Exported.open(settings.graphs or BUILD / bundle.path.name, bundle=bundle.digest())
         heads = headless(config)
@@ -214,16 +252,16 @@ def _exported(kind: str) -> Callable[[Bundle, ModelConfig, Settings], Runners]:
         runtimes = {graph: runtime(graph) for graph in (TEXT, REGIONS, FUSE, *heads)}
         extractor = None
         if bundle.has_detector:
-            detector = runtime(DETECTOR)
-            detector_config = DetectorConfig.read(bundle.path / DETECTOR_CONFIG)
-            extractor = DetectorExtractor(detector, detector_config, digest=digest_of(bundle.path))
+            detector = runtime(DETECTOR, kind=detector_kind)
+            extractor = DetectorExtractor(detector, open_config(bundle.path), digest=digest(bundle.path))
         return Runners(Engine(config, heads, runtimes), extractor)
 
     return open_files
 
 
 ENGINES: Mapping[str, Callable[[Bundle, ModelConfig, Settings], Runners]] = {
-    "onnxruntime": _exported("onnx"),
-    "torchscript": _exported("torchscript"),
+    "onnxruntime": _exported("onnx", "onnx"),
+    "onnxruntime-int8": _exported("onnx", "int8", digest_in_8_bits),
+    "torchscript": _exported("torchscript", "torchscript"),
     "eager": _eager,
 }

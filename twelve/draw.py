@@ -4,7 +4,7 @@ Small pictures are enlarged before anything is drawn on them, so that lines and 
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -30,6 +30,18 @@ HALO = 2
 
 BEST, OTHER = (255, 200, 0), (200, 200, 200)
 INK, PAPER = (20, 20, 20), (255, 255, 255)
+GROUPS = (
+    BEST,
+    (120, 210, 255),
+    (160, 230, 110),
+    (255, 160, 200),
+    (255, 165, 90),
+    (200, 180, 255),
+    (110, 225, 205),
+    (235, 235, 160),
+)
+"""Light, so that INK can be read on each."""
+
 SKY, GRASS, RED, BLUE, BLACK = (150, 200, 240), (100, 160, 80), (210, 40, 40), (40, 80, 200), (30, 30, 30)
 
 Color = tuple[int, int, int]
@@ -45,11 +57,13 @@ class Mark:
         box_px: XYXY in pixels of the picture, before it is enlarged.
         label: Beside it; "" for none.
         is_best: Drawn to be seen first; others are grey.
+        group: Boxes of one name share a colour, as far as GROUPS goes each name another; "" = that of the best.
     """
 
     box_px: BoxPx
     label: str
     is_best: bool = True
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,11 +123,12 @@ def _panel(panel: Panel, width: int) -> Image.Image:
     sides = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     image = image.resize(sides, Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(image)
+    colors = _colors(panel.marks)
     boxes = [(mark, _scaled(mark.box_px, scale, image.size)) for mark in panel.marks]
     for mark, box in boxes:
-        _outline(pen, box, _color(mark))
+        _outline(pen, box, colors[mark])
     for mark, box in boxes:  # over all lines
-        _label(pen, mark, box, image.size)
+        _label(pen, mark.label, box, colors[mark], image.size)
     if panel.is_chosen:
         _outline(pen, (0, 0, image.width - 1, image.height - 1), BEST)
     return image
@@ -126,8 +141,11 @@ def _scaled(box_px: BoxPx, scale: float, size: tuple[int, int]) -> BoxPx:
     return (left, top, _clamped(x2, left, size[0] - 1), _clamped(y2, top, size[1] - 1))
 
 
-def _color(mark: Mark) -> Color:
-    return BEST if mark.is_best else OTHER
+def _colors(marks: Sequence[Mark]) -> Mapping[Mark, Color]:
+    """Choose each mark's colour; the group of the topmost one has that of the best."""
+    groups = list(dict.fromkeys(mark.group for mark in reversed(marks) if mark.group))
+    places = {group: place % len(GROUPS) for place, group in enumerate(groups)}
+    return {mark: GROUPS[places.get(mark.group, 0)] if mark.is_best else OTHER for mark in marks}
 
 
 def _outline(pen: ImageDraw.ImageDraw, box: BoxPx, color: Color) -> None:
@@ -136,15 +154,15 @@ def _outline(pen: ImageDraw.ImageDraw, box: BoxPx, color: Color) -> None:
     pen.rectangle(box, outline=color, width=LINE_WIDTH)
 
 
-def _label(pen: ImageDraw.ImageDraw, mark: Mark, box: BoxPx, size: tuple[int, int]) -> None:
+def _label(pen: ImageDraw.ImageDraw, label: str, box: BoxPx, color: Color, size: tuple[int, int]) -> None:
     """Write a label above its box, or inside where there is no room above; always inside the picture."""
-    if not mark.label:
+    if not label:
         return
-    width = pen.textlength(mark.label, font=_font()) + 2 * HALO + LINE_WIDTH
+    width = pen.textlength(label, font=_font()) + 2 * HALO + LINE_WIDTH
     x = max(0.0, min(box[0], size[0] - width))
     y = box[1] - LINE_HEIGHT if box[1] >= LINE_HEIGHT else min(box[1], max(0, size[1] - LINE_HEIGHT))
-    pen.rectangle((x, y, x + width, y + LINE_HEIGHT), fill=_color(mark))
-    pen.text((x + LINE_WIDTH, y + LINE_HEIGHT / 2), mark.label, fill=INK, font=_font(), anchor="lm")
+    pen.rectangle((x, y, x + width, y + LINE_HEIGHT), fill=color)
+    pen.text((x + LINE_WIDTH, y + LINE_HEIGHT / 2), label, fill=INK, font=_font(), anchor="lm")
 
 
 def _caption(caption: str, width: int) -> Image.Image:

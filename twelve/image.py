@@ -3,11 +3,13 @@
 The order matters to whoever sends a hostile file: length, format and size are checked on the header, before a single
 pixel is decoded. What becomes of odd pictures:
 
-    EXIF orientation   applied, so that boxes mean what a person sees
-    animated           the first frame
+    EXIF orientation   applied, so that boxes mean what a person sees; on request it is not, as in published features
+                       (but TIFF, which Pillow turns itself)
+    animated           the first frame; of several pictures in one JPEG (MPO, as phones write), too
     alpha              composed on white, transparent palette entries too
     grey, palette      spread over the three channels
-    CMYK, YCbCr        converted without a colour profile
+    CMYK, YCbCr, Lab   converted without the file's colour profile; CMYK in JPEG is always taken to be inverted, as
+                       Adobe's programs write it, whether their mark is there or not
     16 bit             the high byte, as Pillow itself does for 16-bit RGB; a transparent grey shows as that grey
     float              taken as 0 to 1
 """
@@ -109,19 +111,21 @@ def digest(rgb: RGB) -> str:
     return f"sha256:{content.hexdigest()}"
 
 
-def read(path: Path, *, limits: ImageLimits) -> Picture:
+def read(path: Path, *, limits: ImageLimits, exif: bool = True) -> Picture:
     """Decode a file; see `decode`. A file over the limit is not read."""
-    _refuse_bytes(path.stat().st_size, limits, at=None)
-    return decode(path.read_bytes(), limits=limits)
+    refuse_bytes(path.stat().st_size, limits)
+    return decode(path.read_bytes(), limits=limits, exif=exif)
 
 
-def decode(data: bytes, *, limits: ImageLimits, at: str | None = None) -> Picture:
+def decode(data: bytes, *, limits: ImageLimits, at: str | None = None, exif: bool = True) -> Picture:
     """Turn the bytes of a picture file into upright RGB.
 
     Args:
         data: The whole file.
         limits: What is refused.
         at: The request's field that held the bytes, for the error.
+        exif: Turn the picture as its EXIF orientation says. Features that others published are of pictures that
+            were not.
 
     Returns:
         The picture, with its digest.
@@ -130,12 +134,30 @@ def decode(data: bytes, *, limits: ImageLimits, at: str | None = None) -> Pictur
         TooLarge: More bytes, pixels or a longer side than the limits allow; found before decoding.
         UnreadableImage: No picture of an allowed format, a broken one, or a smaller one than the limits ask for.
     """
-    _refuse_bytes(len(data), limits, at=at)
+    refuse_bytes(len(data), limits, at=at)
     if not data:
         raise UnreadableImage("the picture is empty: got 0 bytes, send the whole file", at=at)
     with _opened(data, limits, at=at) as image:
         _refuse_size(image.size, limits, at=at)
-        return Picture.of(_pixels(image, at=at))
+        return Picture.of(_pixels(image, exif=exif, at=at))
+
+
+def refuse_bytes(size: int, limits: ImageLimits, *, at: str | None = None) -> None:
+    """Refuse a file by its size, before it is read.
+
+    Args:
+        size: Of the file, bytes.
+        limits: Say what is too much.
+        at: The request's field, for the error.
+
+    Raises:
+        TooLarge: It is.
+    """
+    if size > limits.max_bytes:
+        raise TooLarge(
+            f"the picture file is too large: got {size} bytes, send at most {limits.max_bytes}; scale it down first",
+            at=at,
+        )
 
 
 @contextmanager
@@ -158,11 +180,11 @@ def _opened(data: bytes, limits: ImageLimits, *, at: str | None) -> Iterator[Ima
         yield image
 
 
-def _pixels(image: Image.Image, *, at: str | None) -> RGB:
-    """Decode the first frame, turn it upright, make it RGB."""
+def _pixels(image: Image.Image, *, exif: bool, at: str | None) -> RGB:
+    """Decode the first frame, turn it upright if EXIF is heeded, make it RGB."""
     try:
         image.load()
-        return np.asarray(_rgb(_upright(image)))
+        return np.asarray(_rgb(_upright(image) if exif else image))
     except MemoryError:
         raise
     except Exception as error:  # as above
@@ -193,14 +215,6 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
     scale = 255.0 if image.mode == "F" else 1 / 256
     return Image.fromarray(np.clip(np.nan_to_num(values * scale), 0, 255).astype(np.uint8))
-
-
-def _refuse_bytes(size: int, limits: ImageLimits, *, at: str | None) -> None:
-    if size > limits.max_bytes:
-        raise TooLarge(
-            f"the picture file is too large: got {size} bytes, send at most {limits.max_bytes}; scale it down first",
-            at=at,
-        )
 
 
 def _refuse_size(size: tuple[int, int], limits: ImageLimits, *, at: str | None) -> None:

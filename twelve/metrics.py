@@ -4,12 +4,14 @@
     twelve_request_seconds{task}        from its entry at the proxy, or receipt by a worker, to its answer
     twelve_stage_seconds{stage}         time a batch spent in one stage of the straight line
     twelve_batch_rows                   pairs of a text and a picture that the engine was given at once
+    twelve_feature_cache_total{result}  pictures of batches by where their regions were found; "missed" is nowhere
+    twelve_detector_runs_total          runs of the detector
 
 Workers are processes: where PROMETHEUS_MULTIPROC_DIR is set before `prometheus_client` is imported, each of them writes
 its own files there, `collected` sums them up, and a worker that died stays counted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
@@ -58,7 +60,7 @@ class ServiceMetrics:
     def __init__(self, tasks: Iterable[str], *, registry: CollectorRegistry | None = None) -> None:
         registry = CollectorRegistry() if registry is None else registry
         self._tasks = frozenset(tasks)
-        self._noted: list[tuple[Histogram, float]] = []
+        self._noted: list[tuple[Callable[[float], None], float]] = []
         self._stages: dict[str, Histogram] = {}
         self._is_answered = False
         self._requests = Counter(
@@ -81,6 +83,10 @@ class ServiceMetrics:
         self._batch_rows = Histogram(
             "twelve_batch_rows", "Rows that the engine was given at once.", registry=registry, buckets=ROWS
         )
+        self._cache_results = Counter(
+            "twelve_feature_cache", "Pictures of batches, by where their regions were.", ("result",), registry=registry
+        )
+        self._detector_runs = Counter("twelve_detector_runs", "Runs of the detector.", registry=registry)
 
     def stage(self, name: str, seconds: float) -> None:
         """Note how long a batch spent in a stage; written down with the batch's first answer, as `batch` is.
@@ -89,11 +95,19 @@ class ServiceMetrics:
         """
         if name not in self._stages:
             self._stages[name] = self._stage_seconds.labels(name)
-        self._note(self._stages[name], seconds)
+        self._note(self._stages[name].observe, seconds)
 
     def batch(self, rows: int) -> None:
         """Note how many rows the engine was given at once."""
-        self._note(self._batch_rows, rows)
+        self._note(self._batch_rows.observe, rows)
+
+    def looked_up(self, result: str) -> None:
+        """Note where a picture's regions were, one of `twelve.regions.cache.RESULTS`; written down as stages are."""
+        self._note(self._cache_results.labels(result).inc, 1)
+
+    def detector_ran(self) -> None:
+        """Count a run of the detector, whoever asked for it."""
+        self._detector_runs.inc()
 
     def request(self, done: Done) -> None:
         """Count an answered request and note its time, unless the server asked itself.
@@ -103,18 +117,18 @@ class ServiceMetrics:
         self._is_answered = True
         if done.is_self_test:
             return
-        for histogram, value in self._noted:
-            histogram.observe(value)
+        for write, value in self._noted:
+            write(value)
         self._noted.clear()
         known = done.task if done.task in self._tasks else UNKNOWN_TASK
         self._requests.labels(known, done.code).inc()
         self._request_seconds.labels(known).observe(done.seconds)
 
-    def _note(self, histogram: Histogram, value: float) -> None:
+    def _note(self, write: Callable[[float], None], value: float) -> None:
         if self._is_answered:  # the batch before is over; what is left of it was the server's own
             self._noted.clear()
             self._is_answered = False
-        self._noted.append((histogram, value))
+        self._noted.append((write, value))
 
 
 def collected(directory: Path) -> CollectorRegistry:

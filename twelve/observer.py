@@ -61,7 +61,19 @@ class Done:
         return bool(self.headers.get(SELF_TEST))
 
 
-class Observer(Protocol):
+class Watcher(Protocol):
+    """Whoever wants to know what becomes of pictures."""
+
+    def looked_up(self, result: str) -> None:
+        """Take where a picture's regions were: one of `twelve.regions.cache.RESULTS`."""
+        ...
+
+    def detector_ran(self) -> None:
+        """Take that the detector is run."""
+        ...
+
+
+class Observer(Watcher, Protocol):
     """Whoever wants to know."""
 
     def stage(self, name: str, seconds: float) -> None:
@@ -80,6 +92,12 @@ class Observer(Protocol):
 class Silent:
     """An observer that keeps nothing; also for those who want to know only a part."""
 
+    def looked_up(self, result: str) -> None:
+        """Keep nothing."""
+
+    def detector_ran(self) -> None:
+        """Keep nothing."""
+
     def stage(self, name: str, seconds: float) -> None:
         """Keep nothing."""
 
@@ -95,6 +113,16 @@ class Several:
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
+
+    def looked_up(self, result: str) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.looked_up(result)
+
+    def detector_ran(self) -> None:
+        """Tell all."""
+        for observer in self._observers:
+            observer.detector_ran()
 
     def stage(self, name: str, seconds: float) -> None:
         """Tell all."""

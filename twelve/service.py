@@ -130,10 +130,10 @@ class Service:
         self.knowledge = parts.knowledge
         self.engine = parts.engine
         self.extractor = parts.extractor
-        self._desk = parts.desk
-        self._downloads = parts.downloads
         self._encoder = parts.encoder
+        self._downloads = parts.downloads
         self._observer = observer or Silent()
+        self._desk = parts.desk.watched_by(self._observer)
         self._settings = settings or Settings()
         self._pool = Pool(self._settings.threads)
 

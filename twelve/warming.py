@@ -1,4 +1,4 @@
-"""A model's first answers, given to nobody: what engines put off until they are first asked is done before anyone waits.
+"""A model's first answers, given to nobody: what engines put off until they are asked is done before anyone waits.
 
 onnxruntime plans memory for shapes as they come, TorchScript optimises in its second run, CUDA loads kernels when they
 are first called.

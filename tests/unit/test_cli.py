@@ -305,6 +305,29 @@ def test_regions_are_listed_best_first_and_drawn(run, bundle, service, files, tm
     assert (pixels(tmp_path / "out.png") == BEST).all(axis=2).any()
 
 
+def test_a_detectors_own_folder_finds_what_its_bundle_finds(run, bundle, files, tmp_path):
+    for name in ("detector.json", "detector.safetensors"):
+        shutil.copy(bundle / name, tmp_path / name)
+
+    _, of_bundle, _ = run("regions", files[0], "--bundle", bundle, "--json", "--engine", "eager")
+    code, out, err = run(
+        "regions", files[0], "--detector", tmp_path, "--json", "--draw", tmp_path / "1.png", "--most", "1"
+    )
+    run("regions", files[0], "--detector", tmp_path, "--draw", tmp_path / "all.png")
+
+    assert code == 0, err
+    assert json.loads(out) == json.loads(of_bundle)
+    assert len(json.loads(out)["regions"]) > 1
+    assert (tmp_path / "1.png").read_bytes() != (tmp_path / "all.png").read_bytes()
+
+
+def test_a_detectors_own_folder_is_named_alone(run, bundle, files):
+    code, _, err = run("regions", files[0], "--detector", bundle, "--bundle", bundle)
+
+    assert code == 2
+    assert "--detector: a detector's own folder has no bundle and no engine to choose" in err
+
+
 def test_regions_are_a_table_for_people(run, bundle, files):
     code, out, _ = run("regions", files[0], "--bundle", bundle)
 

@@ -4,7 +4,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from twelve.draw import BEST, GAP, LEAST_WIDTH, MOST_COLUMNS, MOST_WIDTH, OTHER, Mark, Panel, drawing, sample
+from twelve.draw import (
+    BEST,
+    GAP,
+    GROUPS,
+    INK,
+    LEAST_WIDTH,
+    MOST_COLUMNS,
+    MOST_WIDTH,
+    OTHER,
+    Mark,
+    Panel,
+    drawing,
+    sample,
+)
 from twelve.image import ImageLimits, decode
 
 GREY = np.full((240, 320, 3), 90, dtype=np.uint8)
@@ -65,6 +78,23 @@ def test_the_best_box_lies_over_the_others():
 
     assert tuple(image[20, 100]) == BEST
     assert len(places(image, OTHER)[0])
+
+
+def test_boxes_of_one_group_share_a_colour_and_groups_differ_as_far_as_there_are_colours():
+    names = ["car", "car", *(f"kind {number}" for number in range(len(GROUPS) - 1))]
+    marks = [Mark((30 * place, 20, 30 * place + 20, 40), "", group=name) for place, name in enumerate(names)]
+    image = pixels(drawing([Panel(blank(640, 60), tuple(reversed(marks)))], ""))
+    colours = [tuple(image[30, 30 * place]) for place in range(len(marks))]
+
+    assert colours[0] == colours[1] == BEST
+    assert set(colours) == set(GROUPS)
+
+
+def test_letters_can_be_read_on_every_colour():
+    def brightness(color):
+        return 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
+
+    assert min(brightness(color) - brightness(INK) for color in GROUPS) > 128
 
 
 def test_pictures_stand_side_by_side_and_the_chosen_one_is_framed():

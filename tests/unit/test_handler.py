@@ -226,6 +226,7 @@ def test_the_handler_opens_the_bundle_of_its_model_directory(model_dir):
         ({**SECTION, "engine": "steam"}, "engine: there is no 'steam'"),
         ({**SECTION, "engine": "onnxruntime"}, "holds no exported graphs"),
         ({**SECTION, "colour": "red"}, "colour"),
+        ({**SECTION, "stores": ["nowhere"]}, "there is no feature store here"),
         ({"engine": "eager", "max_response_bytes": 1}, "cache"),
         ({**SECTION, "limits": {"max_mood": 3}}, "max_mood"),
     ],

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
+from typer.testing import CliRunner
 
-from export.archive import MOST_BYTES, Serving, make_model_directory
+from export.archive import CONFIG, DIRECTORY, MOST_BYTES, Serving, main, make_model_directory
 from handlers import java, serve, torchserve
 from handlers.healthcheck import NotReady, Server
 from handlers.torchserve import TEMPLATE, Ports, RunDirectory, ServerDied, check_alive, effective_config
@@ -179,6 +181,18 @@ def test_where_the_exporter_is_not_installed_the_graphs_that_are_there_are_serve
     wish = serve.Wish(bundle.path, "onnxruntime", 1, 1, "127.0.0.1", ports, run, console=False, exports=False)
     serve.export(bundle, wish)
     assert called == ["export.archive"]
+
+
+def test_stores_that_the_launcher_is_told_reach_the_handler(tmp_path, monkeypatch):
+    bundle = make_tiny_bundle(tmp_path / "tiny")
+    called, archive = [], typer.Typer()
+    archive.command()(main)
+    monkeypatch.setattr(serve, "_python", lambda *arguments: called.append(arguments[2:]))
+    ports, run, stores = Ports(1, 2, 3, 4, 5, 6), RunDirectory(tmp_path / "run"), (tmp_path / "one", tmp_path / "two")
+    serve.export(bundle, serve.Wish(bundle.path, "eager", 1, 1, "127.0.0.1", ports, run, console=False, stores=stores))
+    assert CliRunner().invoke(archive, called[0]).exit_code == 0
+    handler = yaml.safe_load((run.model_store / DIRECTORY / CONFIG).read_text())["handler"]
+    assert handler["stores"] == [str(store) for store in stores]
 
 
 def test_a_model_directory_holds_what_torchserve_and_the_handler_read(tmp_path):

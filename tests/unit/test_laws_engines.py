@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from export.folder import KINDS, export, graph_names
+from export.folder import KINDS, export
+from export.source import graph_names
 from tests.bundles import FEATURE_WIDTH, make_tiny_bundle
 from twelve.assembly import Settings, assemble
 from twelve.batch import BatchBuilder, Text, Visual, pad, plan

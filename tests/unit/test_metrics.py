@@ -97,6 +97,18 @@ def test_a_batch_in_which_others_ask_too_is_counted_with_its_stages(batch):
     assert registry.get_sample_value("twelve_stage_seconds_count", {"stage": "fuse"}) == 1
 
 
+def test_pictures_are_counted_by_where_their_regions_were_and_runs_of_the_detector_as_such():
+    registry = CollectorRegistry()
+    metrics = ServiceMetrics([], registry=registry)
+    for result in ("missed", "memory", "memory"):
+        metrics.looked_up(result)
+    metrics.detector_ran()
+    metrics.request(done("nlvr2", "ok"))
+    assert registry.get_sample_value("twelve_feature_cache_total", {"result": "memory"}) == 2
+    assert registry.get_sample_value("twelve_feature_cache_total", {"result": "missed"}) == 1
+    assert registry.get_sample_value("twelve_detector_runs_total") == 1
+
+
 def test_what_strangers_send_as_a_task_never_becomes_a_label():
     registry = CollectorRegistry()
     metrics = ServiceMetrics(["nlvr2"], registry=registry)

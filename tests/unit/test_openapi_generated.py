@@ -26,14 +26,18 @@ EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "5"))
 
 PICTURES = [base64.b64encode(picture(seed, width=64, height=48)).decode() for seed in range(3)]
 
-BEYOND_SCHEMAS = (
-    "is empty: needs [x1, y1, x2, y2]",
-)
+BEYOND_SCHEMAS = ("is empty: needs [x1, y1, x2, y2]",)
 """Refusals of data that JSON Schema cannot tell from good data, as our sentences begin."""
 
 CONFIG = {
     "seed": SEED,
-    "generation": {"mode": "all", "max-examples": EXAMPLES, "deterministic": True, "database": "none", "no-shrink": True},
+    "generation": {
+        "mode": "all",
+        "max-examples": EXAMPLES,
+        "deterministic": True,
+        "database": "none",
+        "no-shrink": True,
+    },
     "analysis": {"constants": {"enabled": False}},
     "phases": {"stateful": {"enabled": False}},
     "checks": {
@@ -65,7 +69,9 @@ def base64_texts(value: Any) -> Iterator[dict[str, Any]]:
 
 schemathesis.openapi.format("picture", strategies.sampled_from(PICTURES))
 for form in FORMATS:
-    schemathesis.openapi.media_type(f"image/{form.lower()}", strategies.just(picture(0, width=64, height=48, form=form)))
+    schemathesis.openapi.media_type(
+        f"image/{form.lower()}", strategies.just(picture(0, width=64, height=48, form=form))
+    )
 promised = schemathesis.openapi.from_dict(without_nginx(document()), config=SchemathesisConfig.from_dict(CONFIG))
 
 

@@ -1,21 +1,16 @@
-"""Pictures in, regions out: boxes in the picture's own pixels, and a folder that never ends early."""
+"""Pictures in, regions out: boxes in the picture's own pixels."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from torch import Tensor
 
 from twelve.boxes import locations
-from twelve.errors import TooLarge, UnreadableImage
-from twelve.image import ImageLimits, Picture
+from twelve.image import Picture
 from twelve.regions.config import DetectorConfig
 from twelve.regions.detector import INPUTS, OUTPUTS, Detector
-from twelve.regions.extract import READ_AHEAD, extract_pictures
 from twelve.regions.extractor import UNKNOWN_LABEL, RegionSet
 from twelve.regions.local import DetectorExtractor, prepare, resized
 from twelve.runtimes.module import ModuleRuntime
@@ -115,51 +110,3 @@ def test_the_digest_tells_weights_and_settings_apart(tmp_path: Path) -> None:
     one, other = (DetectorExtractor.load(tmp_path / name).digest for name in ("one", "other"))
     replace(TINY, score_floor=0.06).write(tmp_path / "one" / "detector.json")
     assert len({one, other, DetectorExtractor.load(tmp_path / "one").digest}) == 3
-
-
-def write_png(path: Path, seed: int) -> Path:
-    Image.fromarray(picture(40, 60, seed).rgb).save(path)
-    return path
-
-
-def test_a_folder_ends_in_one_outcome_a_path_in_order(extractor: DetectorExtractor, tmp_path: Path) -> None:
-    (tmp_path / "text.png").write_text("no picture")
-    (tmp_path / "long.png").write_bytes(b"x" * 100_001)
-    paths = [write_png(tmp_path / "a.png", 0), tmp_path / "text.png", tmp_path / "gone.png", tmp_path / "long.png"]
-    paths += [write_png(tmp_path / f"{index}.png", index) for index in range(READ_AHEAD)]
-    outcomes = list(extract_pictures(iter(paths), extractor, limits=ImageLimits(max_bytes=100_000)))
-    assert [outcome.path for outcome in outcomes] == paths
-    assert [type(outcome.regions) for outcome in outcomes[:4]] == [
-        RegionSet,
-        UnreadableImage,
-        UnreadableImage,
-        TooLarge,
-    ]
-    assert "gone.png: cannot be read" in str(outcomes[2].regions)
-    assert_equal(outcomes[0].regions, extractor.extract(picture(40, 60, 0)))
-
-
-class Counting:
-    """An extractor that knows how often it was asked."""
-
-    digest, feature_width = "sha256:test", 12
-
-    def __init__(self, extract: Callable[[Picture, Tensor | None], RegionSet]) -> None:
-        self.extract_really = extract
-        self.runs = 0
-
-    def extract(self, picture: Picture, given_px: Tensor | None = None) -> RegionSet:
-        self.runs += 1
-        return self.extract_really(picture, given_px)
-
-
-def test_a_known_picture_is_not_extracted_again(extractor: DetectorExtractor, tmp_path: Path) -> None:
-    paths = [write_png(tmp_path / name, seed) for name, seed in (("a.png", 0), ("copy.png", 0), ("b.png", 1))]
-    counting, known = Counting(extractor.extract), set()
-    outcomes = []
-    for outcome in extract_pictures(paths, counting, limits=ImageLimits(), is_known=known.__contains__):
-        known.add(outcome.digest)
-        outcomes.append(outcome)
-    assert counting.runs == 2
-    assert outcomes[1].regions is None
-    assert outcomes[1].digest == outcomes[0].digest

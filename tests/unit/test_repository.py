@@ -25,8 +25,8 @@ CONSTRAINTS = [
 ]
 
 ONLY_IN = {
-    "torch.jit": ("export/", "twelve/runtimes/", "twelve/regions/ops.py"),
-    "torch.onnx": ("export/",),
+    "torch.jit": ("export/", "twelve/runtimes/", "twelve/regions/ops/"),
+    "torch.onnx": ("export/", "twelve/regions/ops/"),
     "torch.load": ("twelve/convert/", "training/data/"),
     "pickle.load": ("twelve/convert/", "training/data/"),
     "pickle.loads": ("twelve/convert/", "training/data/", "training/loading/", "benchmarks/feature_store.py"),

@@ -16,6 +16,7 @@ import twelve
 from twelve.cli.ask import ask
 from twelve.cli.check import check
 from twelve.cli.contract import openapi
+from twelve.cli.detectors import import_detector
 from twelve.cli.fetch import commands as fetch_commands
 from twelve.cli.importing import import_bert, import_checkpoint
 from twelve.cli.inventory import info, tasks
@@ -56,6 +57,7 @@ def _app() -> typer.Typer:
         app.command()(command)
     app.command(no_args_is_help=True)(import_checkpoint)
     app.command(no_args_is_help=True)(import_bert)
+    app.command(no_args_is_help=True)(import_detector)
     app.add_typer(fetch_commands(), name="fetch")
     app.add_typer(features_commands(), name="features")
     app.add_typer(index_commands(_open_retriever, DEFAULT_BUNDLE), name="index")

@@ -1,11 +1,10 @@
-"""`twelve regions`: what the detector of a bundle finds in a picture."""
+"""`twelve regions`: what the detector of a bundle, or one of its own folder, finds in a picture."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from twelve.bundle import DETECTOR_CONFIG
 from twelve.cli.files import contents, keep
 from twelve.cli.options import DEFAULT_BUNDLE, BundleOption, DrawOption, EngineOption, JsonOption, settings_for
 from twelve.errors import ConfigInvalid
@@ -19,27 +18,37 @@ UNNAMED = "?"
 PLACES = 2
 """Decimals of a pixel."""
 
+MOST_DRAWN = 24
+"""Boxes that can be told apart on one picture; the published detectors find a hundred."""
+
 
 def regions(
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A picture's file.")],
     bundle: BundleOption = None,
+    detector: Annotated[
+        Path | None,
+        typer.Option(
+            "--detector", metavar="FOLDER", help="A detector's own folder, in place of a bundle's; run eagerly."
+        ),
+    ] = None,
     engine: EngineOption = None,
     draw: DrawOption = None,
+    most: Annotated[int, typer.Option("--most", min=1, help="Regions to draw, the best ones.")] = MOST_DRAWN,
     as_json: JsonOption = False,
 ) -> None:
     """Find the regions of a picture, best first."""
     from twelve.cli import show
     from twelve.draw import Panel, drawing
     from twelve.image import ImageLimits, decode
-    from twelve.regions.config import DetectorConfig
+    from twelve.regions.families import open_config
 
     opened = decode(contents(picture, at="picture"), limits=ImageLimits())
-    folder = bundle or DEFAULT_BUNDLE
-    extractor = _extractor(folder, engine)
-    found = listed(extractor.extract(opened), DetectorConfig.read(folder / DETECTOR_CONFIG).class_names)
+    folder = detector or bundle or DEFAULT_BUNDLE
+    extractor = _extractor(folder, engine) if detector is None else _alone(detector, bundle, engine)
+    found = listed(extractor.extract(opened), open_config(folder).class_names)
     if draw is not None:
-        caption = f"{picture.name}: {len(found)} regions"
-        keep(drawing([Panel(opened.rgb, tuple(_mark(one) for one in reversed(found)))], caption), draw)
+        marks = tuple(_mark(one) for one in reversed(found[:most]))
+        keep(drawing([Panel(opened.rgb, marks)], _caption(picture, len(marks), len(found))), draw)
     if as_json:
         show.print_json(_summary(opened, extractor, found))
     else:
@@ -74,10 +83,25 @@ def _extractor(bundle: Path, engine: str | None) -> "RegionExtractor":
     return parts.extractor
 
 
+def _alone(folder: Path, bundle: Path | None, engine: str | None) -> "RegionExtractor":
+    """Open a detector that belongs to no bundle."""
+    from twelve.regions.local import DetectorExtractor
+
+    if bundle is not None or engine is not None:
+        raise ConfigInvalid("--detector: a detector's own folder has no bundle and no engine to choose; name it alone")
+    return DetectorExtractor.load(folder)
+
+
 def _mark(region: dict[str, Any]) -> "Mark":
     from twelve.draw import Mark
 
-    return Mark(tuple(region["box"]), f"{region['label'] or UNNAMED} {region['score']:.2f}")
+    name = region["label"] or UNNAMED
+    return Mark(tuple(region["box"]), f"{name} {region['score']:.2f}", group=name)
+
+
+def _caption(picture: Path, drawn: int, found: int) -> str:
+    counted = f"{found} regions" if drawn == found else f"the best {drawn} of {found} regions"
+    return f"{picture.name}: {counted}"
 
 
 def _summary(picture: "Picture", extractor: "RegionExtractor", found: list[dict[str, Any]]) -> dict[str, Any]:

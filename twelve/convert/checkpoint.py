@@ -58,8 +58,7 @@ def read(path: Path) -> Checkpoint:
     Raises:
         WeightsInvalid: There is no such file, it is broken, or it holds anything but floating-point tensors by name.
     """
-    form = _form(path)
-    state = READERS[form](path)
+    form, state = load(path)
     if not isinstance(state, dict):
         raise WeightsInvalid(f"{path}: holds a {type(state).__name__}, expected a dict of tensors by name")
     if TRAINING_STATE in state:
@@ -69,6 +68,22 @@ def read(path: Path) -> Checkpoint:
     for name, value in state.items():
         _refuse_no_weights(path, name, value)
     return Checkpoint(form, todays_names(path, state))
+
+
+def load(path: Path) -> tuple[str, object]:
+    """Read whatever torch or safetensors wrote: tensors, numbers, texts, and containers of them.
+
+    Args:
+        path: Of the file. A legacy one is read whole; the others are mapped, and stay on the disk until touched.
+
+    Returns:
+        The form of the file, and what it holds.
+
+    Raises:
+        WeightsInvalid: There is no such file, it is broken, or asks for anything else.
+    """
+    form = _form(path)
+    return form, READERS[form](path)
 
 
 def read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -74,8 +74,7 @@ class Packing:
         Raises:
             ConfigInvalid: It is not.
         """
-        if self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
-            raise ConfigInvalid(f"{self.out}: is there already; name a new folder, or remove it first")
+        refuse_taken(self.out)
 
     def choose_vocabulary(self, config: ModelConfig, default: Path = BERT_VOCABULARY) -> Path:
         """Choose the vocabulary, and see that it has an entry for each row of the word table.
@@ -156,6 +155,16 @@ class Imported:
     left_out: tuple[str, ...] = ()
 
 
+def refuse_taken(out: Path) -> None:
+    """See that a folder's place is free.
+
+    Raises:
+        ConfigInvalid: Something is there.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigInvalid(f"{out}: is there already; name a new folder, or remove it first")
+
+
 def pack(contents: Contents, packing: Packing, watch: Watch) -> Imported:
     """Write a bundle.
 
@@ -172,8 +181,9 @@ def pack(contents: Contents, packing: Packing, watch: Watch) -> Imported:
         WeightsInvalid: A number does not fit the type that the weights are to be stored as; names the key.
     """
     dtype = DTYPES[packing.dtype]
-    _refuse_full_disk(contents.weights, packing.out, dtype)
-    with _in_place_when_whole(packing.out) as folder:
+    numbers = sum(tensor.numel() for tensor in contents.weights.parameters.values())
+    refuse_full_disk(packing.out, numbers * dtype.itemsize)
+    with in_place_when_whole(packing.out) as folder:
         with watch("writing"):
             _write_texts(contents, folder)
             _write_weights(contents.weights.parameters, folder, dtype)
@@ -184,13 +194,13 @@ def pack(contents: Contents, packing: Packing, watch: Watch) -> Imported:
         with watch("sealing"):
             notes = _notes(contents, packing.dtype)
             dress(seal(folder, name=packing.name, version=VERSION, tasks=contents.tasks, notes=notes))
-            _sync(folder)
+            sync(folder)
     return Imported(Bundle.open(packing.out), contents.source, contents.weights.shares)
 
 
 @contextmanager
-def _in_place_when_whole(out: Path) -> Iterator[Path]:
-    """Give a folder beside a bundle's place; it is moved there at the end, or removed where there is no good end."""
+def in_place_when_whole(out: Path) -> Iterator[Path]:
+    """Give a folder beside another's place; it is moved there at the end, or removed where there is no good end."""
     folder = out.with_name(out.name + UNFINISHED)
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     folder.mkdir(parents=True)
@@ -202,8 +212,13 @@ def _in_place_when_whole(out: Path) -> Iterator[Path]:
         raise
 
 
-def _refuse_full_disk(weights: Accounted, out: Path, dtype: torch.dtype) -> None:
-    needed = sum(tensor.numel() for tensor in weights.parameters.values()) * dtype.itemsize + MARGIN
+def refuse_full_disk(out: Path, size: int) -> None:
+    """See that a folder's disk has room for so many bytes of weights.
+
+    Raises:
+        ConfigInvalid: It has not.
+    """
+    needed = size + MARGIN
     there = next(folder for folder in out.absolute().parents if folder.exists())
     free = shutil.disk_usage(there).free
     if free < needed:
@@ -275,7 +290,7 @@ def _notes(contents: Contents, dtype: str) -> dict[str, Any]:
     }
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
     """Wait until a folder's files are on the disk."""
     for path in folder.rglob("*"):
         if path.is_file():

@@ -66,7 +66,7 @@ def load_fields(content: bytes) -> dict[Any, Any]:
         content: The pickle, of the dict or of the array of objects that `numpy.save` puts around it.
 
     Returns:
-        The dict. Arrays are read-only; a number of numpy's is Python's.
+        The dict; a field may be a dict of such too. Arrays are read-only; a number of numpy's is Python's.
 
     Raises:
         Refused: It holds no dict, asks for any other name, or is broken.
@@ -76,7 +76,16 @@ def load_fields(content: bytes) -> dict[Any, Any]:
     if not isinstance(fields, dict):
         found = "an array" if isinstance(fields, _Array) else f"a {type(fields).__name__}"
         raise Refused(f"it holds {found}, expected a dict of fields")
-    return {name: field.items if isinstance(field, _Array) else field for name, field in fields.items()}
+    return {name: _unwrapped(field) for name, field in fields.items()}
+
+
+def _unwrapped(field: Any) -> Any:
+    """Put arrays in their stand-ins' places: a field, or those of a dict that is one."""
+    return {name: _item(one) for name, one in field.items()} if isinstance(field, dict) else _item(field)
+
+
+def _item(value: Any) -> Any:
+    return value.items if isinstance(value, _Array) else value
 
 
 def _loaded(unpickler: type[pickle.Unpickler], content: bytes) -> Any:

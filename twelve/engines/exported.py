@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -46,6 +47,7 @@ class _GraphEntry:
     outputs: list[str]
     onnx: _FileEntry | None = None
     torchscript: _FileEntry | None = None
+    int8: _FileEntry | None = None
 
 
 _GRAPHS = TypeAdapter(dict[str, _GraphEntry])
@@ -120,7 +122,7 @@ class Exported:
 
         Args:
             graph: Its name.
-            kind: "onnx" or "torchscript".
+            kind: "onnx" or "torchscript"; "int8" where the detector passed for it.
             threads: Most threads of one run.
             device: To run on.
 
@@ -136,10 +138,10 @@ def headless(config: ModelConfig) -> dict[str, Head]:
         return {name: build(config) for name, build in HEADS.items()}
 
 
-def _open_onnx(exported: Exported, graph: str, threads: int, device: Device) -> Runtime:
+def _open_onnx(exported: Exported, graph: str, threads: int, device: Device, kind: str = "onnx") -> Runtime:
     from twelve.runtimes.onnx_file import OnnxRuntime  # onnxruntime is wanted by this engine alone
 
-    return OnnxRuntime.open(exported.file(graph, "onnx"), threads=threads, device=device)
+    return OnnxRuntime.open(exported.file(graph, kind), threads=threads, device=device)
 
 
 def _open_torchscript(exported: Exported, graph: str, threads: int, device: Device) -> Runtime:
@@ -153,5 +155,6 @@ def _open_torchscript(exported: Exported, graph: str, threads: int, device: Devi
 
 OPENERS: Mapping[str, Callable[[Exported, str, int, Device], Runtime]] = {
     "onnx": _open_onnx,
+    "int8": partial(_open_onnx, kind="int8"),
     "torchscript": _open_torchscript,
 }

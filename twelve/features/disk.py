@@ -65,13 +65,17 @@ class WriterLock:
 
         Raises:
             Busy: Another writer holds it.
+            OSError: The file cannot be made, or locked where it lies.
         """
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             os.close(descriptor)
             raise Busy(f"{path.parent}: another process is writing here; wait until it has ended") from error
+        except OSError:
+            os.close(descriptor)
+            raise
         return cls(descriptor)
 
     def release(self) -> None:

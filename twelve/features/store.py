@@ -199,6 +199,10 @@ class FeatureStore:
         """Give all keys in the order they were written; reading in this order reads the disk in its order."""
         return tuple(self._positions)
 
+    def position(self, key: str) -> int | None:
+        """Give a key's place among all, counted from the first ever written; None where it is not kept."""
+        return self._positions.get(key)
+
     def close(self) -> None:
         """Let another process write. Reading goes on working."""
         if self._lock is not None:
@@ -252,6 +256,8 @@ class FeatureStore:
             for folder in (self.path, self.path / SHARDS_FOLDER):
                 remove_parts(folder)
             self.refresh()
+            if count.read(self.path / COUNT_FILE) < len(self._files):  # a kill came between a shard and its count
+                count.write(self.path / COUNT_FILE, len(self._files))
 
     def _commit(self, items: Sequence[tuple[str, RegionSet]]) -> None:
         self._list_keys()  # first: if it fails, nothing was appended

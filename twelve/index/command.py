@@ -4,28 +4,15 @@ Exit codes: 0 complete · 3 complete, some files rejected · 65 no index, anothe
 busy, run the same command again. Progress goes to stderr, results to stdout.
 """
 
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 
 from twelve.errors import DataError
+from twelve.regions.extraction.stopping import wish_to_stop
 
 if TYPE_CHECKING:  # torch and LanceDB are imported by the command that runs, not by `twelve --help`
     from twelve.index import build
@@ -34,6 +21,7 @@ if TYPE_CHECKING:  # torch and LanceDB are imported by the command that runs, no
 
 REJECTS = 3
 RESUMABLE = 75
+STOPPING = "stopping: what is finished will be kept; press Ctrl-C again to quit at once"
 
 IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="The index's folder.")]
 BundleFolder = Annotated[Path, typer.Option("--bundle", help="The model's folder.")]
@@ -100,8 +88,9 @@ def commands(open_retriever: "Callable[[Path], Retriever]", default_bundle: Path
 
 def _add(index: Path, folder: Path, retriever: "Retriever") -> "build.Outcome":
     from twelve.index import build
+    from twelve.regions.extraction.showing import pictures_bar
 
-    with _stop_signal() as should_stop, _bar("0 rejected") as (bar, row):
+    with wish_to_stop(STOPPING) as should_stop, pictures_bar("0 rejected") as (bar, row):
         rejected = 0
 
         def show(progress: build.Progress) -> None:
@@ -129,10 +118,11 @@ def _report(outcome: "build.Outcome") -> None:
 def _search(index: Path, caption: str, count: int, retriever: "Retriever") -> None:
     from twelve.index.directory import Index
     from twelve.index.search import search
+    from twelve.regions.extraction.showing import pictures_bar
 
     opened = Index.open(index)
     opened.refuse_other_detector(retriever.extractor)
-    with _bar("") as (bar, row):
+    with pictures_bar("") as (bar, row):
         hits = search(
             opened,
             caption,
@@ -188,57 +178,3 @@ def _explained() -> Iterator[None]:
     except DataError as error:
         typer.echo(error.message, err=True)
         raise typer.Exit(error.exit_code) from error
-
-
-@contextmanager
-def _stop_signal() -> Iterator[Callable[[], bool]]:
-    """Turn the first Ctrl-C or SIGTERM into a wish to stop; the second one ends the process as usual.
-
-    Yields:
-        Whether the wish was uttered.
-    """
-    wished: list[int] = []
-
-    def wish(number: int, frame: FrameType | None) -> None:
-        wished.append(number)
-        restore()
-        typer.echo("stopping: what is finished will be kept; press Ctrl-C again to quit at once", err=True)
-
-    def restore() -> None:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-    former = {number: signal.signal(number, wish) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(wished)
-    finally:
-        restore()
-
-
-class _Speed(ProgressColumn):
-    """Pictures per second."""
-
-    def render(self, task: Task) -> Text:
-        """Give the speed as measured over the last seconds."""
-        return Text(f"{task.speed or 0:.1f} pictures/s")
-
-
-@contextmanager
-def _bar(remark: str) -> Iterator[tuple[Progress, TaskID]]:
-    """Show a bar with pictures per second and the time left.
-
-    Args:
-        remark: What stands behind it until `update(remark=…)`.
-
-    Yields:
-        The bar, and its one row.
-    """
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Speed(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[remark]}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        yield bar, bar.add_task("", total=None, remark=remark)

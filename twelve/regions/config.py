@@ -9,66 +9,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from twelve.errors import BundleMissing, ConfigInvalid
+from twelve.regions.resizing import Resizing
 
 SMALL = "small"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorConfig:
-    """Sizes, anchors and thresholds. Lengths are pixels of the resized picture.
+class Settings:
+    """A `detector.json`: reading, writing, identity. Each family of detectors adds its own entries."""
 
-    Attributes:
-        preset: The architecture; only "small" so far.
-        class_names: In the order of the labels, background left out.
-        widths: Channels after each halving of the picture; three halvings make cells of 8 pixels.
-        blocks: Residual blocks on the last map.
-        anchor_sides: Square roots of the anchors' areas.
-        anchor_ratios: Heights over widths of the anchors.
-        candidates: Anchors, best first, that enter the proposals' NMS.
-        proposals: Boxes that leave it.
-        proposal_overlap: Its threshold.
-        class_overlap: Threshold of the NMS within a class.
-        region_overlap: Threshold among the regions, whatever their classes; at 1 all stay, as in the published one.
-        score_floor: A region's best class score lies above it.
-        max_regions: K, at most.
-        bins: Side of a pooled box.
-        feature_width: F.
-        short_side: What a picture's shorter side is resized to,
-        long_side: unless its longer side would exceed this.
-        least_side: No side becomes smaller, though it distorts very long pictures.
-    """
-
-    preset: str = SMALL
+    preset: str
     class_names: tuple[str, ...]
-    widths: tuple[int, ...] = (32, 64, 128)
-    blocks: int = 2
-    anchor_sides: tuple[float, ...] = (24.0, 40.0, 66.0)
-    anchor_ratios: tuple[float, ...] = (0.55, 1.0, 1.8)
-    candidates: int = 192
-    proposals: int = 48
-    proposal_overlap: float = 0.7
-    class_overlap: float = 0.5
-    region_overlap: float = 0.6
-    score_floor: float = 0.05
-    max_regions: int = 20
-    bins: int = 5
-    feature_width: int = 256
-    short_side: int = 144
-    long_side: int = 256
-    least_side: int = 64
-
-    def __post_init__(self) -> None:
-        """Refuse selections that cannot shrink from step to step."""
-        if not self.candidates >= self.proposals >= self.max_regions >= 1:
-            raise ConfigInvalid(
-                f"candidates {self.candidates}, proposals {self.proposals}, max_regions {self.max_regions}: "
-                "each must be at least the next, and the last at least 1"
-            )
-
-    @classmethod
-    def small(cls, class_names: Sequence[str]) -> Self:
-        """Give the preset of the small world."""
-        return cls(class_names=tuple(class_names))
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -121,3 +72,65 @@ class DetectorConfig:
         """Identify weights and settings together: equal digests give equal regions."""
         content = json.dumps(self.to_dict(), sort_keys=True) + weights_sha256
         return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorConfig(Settings):
+    """Sizes, anchors and thresholds. Lengths are pixels of the resized picture.
+
+    Attributes:
+        preset: The architecture; only "small" so far.
+        class_names: In the order of the labels, background left out.
+        widths: Channels after each halving of the picture; three halvings make cells of 8 pixels.
+        blocks: Residual blocks on the last map.
+        anchor_sides: Square roots of the anchors' areas.
+        anchor_ratios: Heights over widths of the anchors.
+        candidates: Anchors, best first, that enter the proposals' NMS.
+        proposals: Boxes that leave it.
+        proposal_overlap: Its threshold.
+        class_overlap: Threshold of the NMS within a class.
+        region_overlap: Threshold among the regions, whatever their classes; at 1 all stay, as in the published one.
+        score_floor: A region's best class score lies above it.
+        max_regions: K, at most.
+        bins: Side of a pooled box.
+        feature_width: F.
+        short_side: What a picture's shorter side is resized to,
+        long_side: unless its longer side would exceed this.
+        least_side: No side becomes smaller, though it distorts very long pictures.
+    """
+
+    preset: str = SMALL
+    widths: tuple[int, ...] = (32, 64, 128)
+    blocks: int = 2
+    anchor_sides: tuple[float, ...] = (24.0, 40.0, 66.0)
+    anchor_ratios: tuple[float, ...] = (0.55, 1.0, 1.8)
+    candidates: int = 192
+    proposals: int = 48
+    proposal_overlap: float = 0.7
+    class_overlap: float = 0.5
+    region_overlap: float = 0.6
+    score_floor: float = 0.05
+    max_regions: int = 20
+    bins: int = 5
+    feature_width: int = 256
+    short_side: int = 144
+    long_side: int = 256
+    least_side: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse selections that cannot shrink from step to step."""
+        if not self.candidates >= self.proposals >= self.max_regions >= 1:
+            raise ConfigInvalid(
+                f"candidates {self.candidates}, proposals {self.proposals}, max_regions {self.max_regions}: "
+                "each must be at least the next, and the last at least 1"
+            )
+
+    @classmethod
+    def small(cls, class_names: Sequence[str]) -> Self:
+        """Give the preset of the small world."""
+        return cls(class_names=tuple(class_names))
+
+    @property
+    def resizing(self) -> Resizing:
+        """Give how a picture becomes what the detector looks at."""
+        return Resizing(short_side=self.short_side, long_side=self.long_side, least_side=self.least_side)

@@ -3,20 +3,21 @@
 Shapes: H, W of the picture · h, w of the resized one · R regions · G given boxes · F feature width.
 """
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from twelve.boxes import clip
-from twelve.bundle import DETECTOR_CONFIG, DETECTOR_WEIGHTS, sha256_of
+from twelve.bundle import DETECTOR_WEIGHTS, sha256_of
 from twelve.image import RGB, Picture
-from twelve.regions.config import DetectorConfig
-from twelve.regions.detector import INPUTS, LEAST_GIVEN, OUTPUTS, Detector
+from twelve.regions.detector import INPUTS, LEAST_GIVEN, OUTPUTS
 from twelve.regions.extractor import UNKNOWN_LABEL, RegionSet
+from twelve.regions.families import open_config, open_detector
+from twelve.regions.resizing import Resizing
 from twelve.runtimes import Runtime
 from twelve.runtimes.module import ModuleRuntime
 
@@ -24,10 +25,24 @@ LEAST_REGION_PX = 0.5
 """A thinner region, in pixels of the original picture, holds nothing that could be described."""
 
 
+class Look(Protocol):
+    """What of a detector's settings an extractor asks; those of every family say it."""
+
+    @property
+    def resizing(self) -> Resizing:
+        """Give how a picture becomes what the detector looks at."""
+        ...
+
+    @property
+    def feature_width(self) -> int:
+        """Give F."""
+        ...
+
+
 class DetectorExtractor:
     """Resizes a picture, runs the graph, and brings its boxes back to the picture's own pixels."""
 
-    def __init__(self, runtime: Runtime, config: DetectorConfig, *, digest: str) -> None:
+    def __init__(self, runtime: Runtime, config: Look, *, digest: str) -> None:
         self.runtime = runtime
         self.config = config
         self._digest = digest
@@ -35,7 +50,7 @@ class DetectorExtractor:
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Take the detector of a folder or a bundle, to be run eagerly."""
-        detector = Detector.load(folder)
+        detector = open_detector(folder)
         runtime = ModuleRuntime(detector, inputs=INPUTS, outputs=OUTPUTS)
         return cls(runtime, detector.config, digest=digest_of(folder))
 
@@ -57,7 +72,7 @@ class DetectorExtractor:
         whole_px = torch.tensor([[0.0, 0.0, picture.width, picture.height]])
         asked_px = whole_px[:0] if given_px is None else _clipped(given_px.float(), picture)
         image = prepare(picture.rgb, self.config)
-        scale = _scale(image, picture)
+        scale = torch.tensor([*self.config.resizing.scale(picture.height, picture.width)] * 2)  # x, y, x, y
         described_px = torch.cat([asked_px, whole_px.expand(LEAST_GIVEN, -1)])  # [G + 2, 4]
         answer = self.runtime.run(image=image, given=described_px * scale)
         asked, whole = answer["given_features"].split([len(asked_px), LEAST_GIVEN])
@@ -68,32 +83,30 @@ class DetectorExtractor:
 
 def digest_of(folder: Path) -> str:
     """Identify the detector of a folder, whichever runtime will run it: runtimes differ by rounding only."""
-    config = DetectorConfig.read(folder / DETECTOR_CONFIG)
-    return config.digest(sha256_of(folder / DETECTOR_WEIGHTS))
+    return open_config(folder).digest(sha256_of(folder / DETECTOR_WEIGHTS))
 
 
-def prepare(rgb: RGB, config: DetectorConfig) -> Tensor:
+def digest_in_8_bits(folder: Path) -> str:
+    """Identify the same detector in 8 bits, which finds other regions by more than rounding: no cache mixes the two."""
+    return f"sha256:{hashlib.sha256(f'{digest_of(folder)} int8'.encode()).hexdigest()}"
+
+
+def prepare(rgb: RGB, config: Look) -> Tensor:
     """Resize a picture to what the detector looks at.
 
     Args:
         rgb: [H, W, 3] uint8.
-        config: Says the sides.
+        config: Says how.
 
     Returns:
-        [3, h, w] float32, whole numbers from 0 to 255: training keeps them as bytes, serving sees the same values.
+        [3, h, w] float32 from 0 to 255.
     """
-    pixels = torch.tensor(rgb).permute(2, 0, 1).float()
-    sides = resized(pixels.shape[1], pixels.shape[2], config)
-    if sides == tuple(pixels.shape[1:]):
-        return pixels.contiguous()
-    smooth = F.interpolate(pixels[None], size=sides, mode="bilinear", antialias=True, align_corners=False)
-    return smooth[0].round().clamp(0, 255)
+    return config.resizing.resize(torch.tensor(rgb).permute(2, 0, 1).float())
 
 
-def resized(height: int, width: int, config: DetectorConfig) -> tuple[int, int]:
+def resized(height: int, width: int, config: Look) -> tuple[int, int]:
     """Give the height and width a picture is resized to."""
-    scale = min(config.short_side / min(height, width), config.long_side / max(height, width))
-    return max(round(height * scale), config.least_side), max(round(width * scale), config.least_side)
+    return config.resizing.sides(height, width)
 
 
 class _Rows(NamedTuple):
@@ -128,12 +141,6 @@ def _joined(found: _Rows, asked: _Rows, picture: Picture) -> RegionSet:
         height=picture.height,
         given=len(asked.boxes_px),
     )
-
-
-def _scale(image: Tensor, picture: Picture) -> Tensor:
-    """Give how many resized pixels a pixel of the picture makes, for x, y, x, y."""
-    x, y = image.shape[2] / picture.width, image.shape[1] / picture.height
-    return torch.tensor([x, y, x, y])
 
 
 def _clipped(boxes_px: Tensor, picture: Picture) -> Tensor:

@@ -1,0 +1,54 @@
+"""What the detectors' benchmark says of two engines' answers, and what its report keeps."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import CliRunner
+
+from benchmarks import regions
+from tests.bundles import tiny_detector
+
+
+def answer(order: list[int], *, moved_px: float = 0.0) -> dict[str, Tensor]:
+    boxes = torch.tensor([[0.0, 0, 9, 9], [5, 5, 20, 20], [30, 30, 40, 44]])[order]
+    boxes[0] += moved_px
+    features = torch.eye(3)[order]
+    labels, scores = torch.tensor([4, 5, 6])[order], torch.tensor([0.9, 0.8, 0.7])[order]
+    found = {"boxes": boxes, "features": features, "scores": scores, "labels": labels}
+    return {**found, "count": torch.tensor(3), "given_features": torch.ones(2, 3)}
+
+
+def test_another_order_is_full_agreement() -> None:
+    agreed = regions.agreement(answer([0, 1, 2]), answer([2, 0, 1]))
+    assert (agreed["boxes_matched"], agreed["labels_equal"], agreed["least_cosine"]) == (1, 1, pytest.approx(1))
+
+
+def test_a_box_that_moved_is_not_matched() -> None:
+    agreed = regions.agreement(answer([0, 1, 2]), answer([0, 1, 2], moved_px=0.6))
+    assert agreed["boxes_matched"] == pytest.approx(2 / 3, abs=1e-3)
+    assert agreed["largest_px"] == pytest.approx(0.6, abs=1e-3)
+
+
+def test_the_report_keeps_other_presets_and_what_detectron2_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(regions, "SIZES", ((64, 96), (96, 64)))
+    monkeypatch.setattr(regions, "TIMED", ((96, 64),))
+    tiny_detector().save(tmp_path / "detector")
+    (tmp_path / "guest.json").write_text('{"cpu_s": {"96x64": 1.5}}')
+    report = tmp_path / "report.json"
+    report.write_text('{"presets": {"x152-fpn": {"threads": 1}}}')
+    app = regions.typer.Typer()
+    app.command()(regions.main)
+    common = ["tiny", "--to", str(report), "--work", str(tmp_path / "work")]
+    for more in (["--folder", str(tmp_path / "detector")], ["--detectron2", str(tmp_path / "guest.json")]):
+        done = CliRunner().invoke(app, [*common, *more])
+        assert done.exit_code == 0, done.output
+    presets = json.loads(report.read_text())["presets"]
+    assert presets["x152-fpn"] == {"threads": 1}
+    assert presets["tiny"]["detectron2"] == {"cpu_s": {"96x64": 1.5}}
+    assert set(presets["tiny"]["engines"]) == {"eager", "torchscript", "onnxruntime", "int8"}
+    assert presets["tiny"]["engines"]["onnxruntime"]["agreement"]["64x96"]["boxes_matched"] == 1
