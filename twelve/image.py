@@ -1,6 +1,6 @@
 """Pictures: bytes of a file -> upright RGB. The only decoder; whatever it refuses, it refuses with a sentence.
 
-The order matters to whoever sends a hostile file: length, format and size are checked on the header, before a single
+The order matters to whoever sends a hostile file: length, format, size and a JPEG's scans are checked before a single
 pixel is decoded. What becomes of odd pictures:
 
     EXIF orientation   applied, so that boxes mean what a person sees; on request it is not, as in published features
@@ -30,6 +30,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
 from twelve.errors import TooLarge, UnreadableImage
+from twelve.scans import scans
 
 RGB = npt.NDArray[np.uint8]
 
@@ -63,6 +64,7 @@ class ImageLimits:
         max_pixels: Height times width.
         max_side: Pixels.
         min_side: Pixels.
+        max_scans: Of a JPEG; libjpeg's own script for colour pictures has 10.
         formats: Names as in FORMATS.
     """
 
@@ -70,6 +72,7 @@ class ImageLimits:
     max_pixels: int = 50_000_000
     max_side: int = 16_384
     min_side: int = 1
+    max_scans: int = 64
     formats: tuple[str, ...] = FORMATS
 
 
@@ -132,11 +135,13 @@ def decode(data: bytes, *, limits: ImageLimits, at: str | None = None, exif: boo
 
     Raises:
         TooLarge: More bytes, pixels or a longer side than the limits allow; found before decoding.
-        UnreadableImage: No picture of an allowed format, a broken one, or a smaller one than the limits ask for.
+        UnreadableImage: No picture of an allowed format, a broken one, a smaller one than the limits ask for, or a JPEG
+            of more scans than they allow.
     """
     refuse_bytes(len(data), limits, at=at)
     if not data:
         raise UnreadableImage("the picture is empty: got 0 bytes, send the whole file", at=at)
+    _refuse_scans(scans(data), limits, at=at)
     with _opened(data, limits, at=at) as image:
         _refuse_size(image.size, limits, at=at)
         return Picture.of(_pixels(image, exif=exif, at=at))
@@ -228,6 +233,13 @@ def _refuse_size(size: tuple[int, int], limits: ImageLimits, *, at: str | None) 
     if min(size) < limits.min_side:
         raise UnreadableImage(
             f"the picture is too small: got {width}x{height} pixels, send at least {limits.min_side} a side", at=at
+        )
+
+
+def _refuse_scans(count: int, limits: ImageLimits, *, at: str | None) -> None:
+    if count > limits.max_scans:
+        raise UnreadableImage(
+            f"the picture has {count} scans, at most {limits.max_scans} are decoded; save it as a baseline JPEG", at=at
         )
 
 

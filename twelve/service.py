@@ -26,7 +26,6 @@ from twelve.engines.engine import RowStates
 from twelve.errors import EngineFailed, TaskNotInCheckpoint, TwelveError
 from twelve.observer import OK, UNKNOWN_TASK, Done, Lap, Observer, Silent
 from twelve.pictures import Attached, BatchDesk, Slot
-from twelve.scans import check_scans
 from twelve.schema import Answer
 from twelve.stages import Pool, each, failure, together
 from twelve.tasks.base import AnswerList, Prompt, Seen
@@ -204,7 +203,6 @@ class Service:
         self._settings.requests.check_texts((text for text, _ in prompt.rows), at=asked.task.text_field)
         paths = picture_paths(asked, len(prompt.images))
         images = self._downloads.fetched(prompt.images, paths)
-        check_scans(images, paths)
         return Ready(asked.task, prompt, self._desk.open_all(images, paths), paths, accepted.deadline)
 
     def _attach_all(self, ready: Sequence[Ready | TwelveError]) -> list[Example | TwelveError]:

@@ -12,13 +12,12 @@ import psutil
 import pytest
 
 from benchmarks.hostile_bodies import Body, hostile_bodies
-from benchmarks.hostile_pictures import hostile_pictures, jpeg_of_scans
+from benchmarks.hostile_pictures import hostile_pictures
 from benchmarks.hostile_replies import MOST_GROWTH_BYTES, fault_of
 from dev.asgi import form
 from tests.bundles import make_tiny_bundle
 from twelve.assembly import Settings
 from twelve.image import FORMATS
-from twelve.scans import MOST_SCANS
 from twelve.service import Service
 from twelve.wire import FORM, JSON, Call, Reply, media_type
 
@@ -89,14 +88,6 @@ def test_every_hostile_picture_gets_a_typed_reply(service: Service) -> None:
 def asked(picture: bytes) -> Body:
     fields: dict[str, Any] = {"task": "vqa-v2", "question": "What is it?", "image": base64.b64encode(picture).decode()}
     return Body(JSON, json.dumps(fields).encode())
-
-
-@pytest.mark.parametrize(("more", "status"), [(0, 200), (MOST_SCANS, 422)])
-def test_a_jpeg_of_more_scans_than_pictures_have_is_not_decoded(service: Service, more: int, status: int) -> None:
-    call = Call(asked(jpeg_of_scans(100, more)).data, JSON)
-    [reply] = service.answer_calls([call])
-    assert reply.status == status
-    assert status == 200 or "scans" in json.loads(reply.body)["error"]["message"]
 
 
 def test_an_untyped_reply_is_seen() -> None:

@@ -1,0 +1,68 @@
+"""JPEGs of many scans: which are refused, and that what stands beside a picture is none of its scans."""
+
+import io
+
+import pytest
+from PIL import Image
+
+from benchmarks.hostile_pictures import jpeg_of_scans, saved
+from twelve.errors import UnreadableImage
+from twelve.image import FORMATS, ImageLimits, decode
+from twelve.scans import scans
+
+LIMITS = ImageLimits()
+PROGRESSIVE = 6
+"""Scans that libjpeg writes of a grey picture."""
+
+SCAN_OF_NOTHING = b"\xff\xda\x00\x02"
+UNKNOWN = b"\xff\x02\xff\xff"
+"""Begins no segment: libjpeg reads on right behind its first two bytes."""
+
+
+def segment(kind: int, body: bytes) -> bytes:
+    return bytes([0xFF, kind]) + (2 + len(body)).to_bytes(2, "big") + body
+
+
+def test_a_jpeg_of_as_many_scans_as_allowed_is_decoded_and_one_more_is_not() -> None:
+    most = LIMITS.max_scans - PROGRESSIVE
+    assert decode(jpeg_of_scans(100, most), limits=LIMITS).width == 100
+    with pytest.raises(UnreadableImage, match=r"^the picture has 65 scans, at most 64 are decoded"):
+        decode(jpeg_of_scans(100, most + 1), limits=LIMITS)
+
+
+@pytest.mark.parametrize("quality", [1, 50, 95, 100])
+@pytest.mark.parametrize(("progressive", "count"), [(False, 1), (True, 10)])
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_scans_are_counted(quality: int, progressive: bool, count: int, restarts: int) -> None:
+    noise = saved("JPEG", quality=quality, progressive=progressive, restart_marker_blocks=restarts)
+    assert scans(noise) == count
+
+
+@pytest.mark.parametrize("form", FORMATS[1:])
+def test_other_formats_have_none(form: str) -> None:
+    assert scans(saved(form) + SCAN_OF_NOTHING * 100) == 0
+
+
+def test_bytes_of_a_segment_and_of_what_follows_the_picture_are_no_scans() -> None:
+    picture = saved("JPEG")
+    thumbnail = segment(0xE1, b"Exif\0\0" + picture * 20)
+    filmed = picture[:2] + thumbnail + segment(0xE2, SCAN_OF_NOTHING * 100) + picture[2:] + SCAN_OF_NOTHING * 100
+    assert scans(filmed) == 1
+    assert decode(filmed, limits=LIMITS).digest == decode(picture, limits=LIMITS).digest
+
+
+def test_several_pictures_in_one_file_count_by_the_first() -> None:
+    stream, one = io.BytesIO(), Image.new("RGB", (32, 32))
+    one.save(stream, "MPO", save_all=True, append_images=[one] * 80)
+    assert scans(stream.getvalue()) == 1
+    assert decode(stream.getvalue(), limits=LIMITS).width == 32
+
+
+@pytest.mark.parametrize("before", [b"\xff" * 9, b"\xff\x01", b"\xff\xd0", b"rubbish", UNKNOWN], ids=bytes.hex)
+def test_scans_do_not_hide_behind_odd_bytes(before: bytes) -> None:
+    assert scans(b"\xff\xd8" + (before + SCAN_OF_NOTHING) * 70 + b"\xff\xd9") == 70
+
+
+@pytest.mark.parametrize("end", [b"", b"\xff", b"\xff\xda", b"\xff\xda\x00", b"\xff\xda\x00\x00", b"\xff\xda\xff\xff"])
+def test_a_file_that_ends_early_is_read_to_its_end(end: bytes) -> None:
+    assert scans(b"\xff\xd8" + end) == (b"\xda" in end)
