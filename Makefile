@@ -9,12 +9,13 @@ READY := $(VENV)/.ready
 D2 := build/detectron2
 D2_READY := $(D2)/.ready
 D2_FILES := ops/detectron2_env.sh tests/detectron2/requirements.txt tests/detectron2/source.txt
+EXAMPLES ?= 100
 DETECTRON2_SRC ?= $(D2)/pb1-detectron2-0.6
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help setup serve serve-edge restart-edge drain prove-rolling test test-fast test-edge test-detectron2 check lint types contracts docs format train-small export image-check clean
+.PHONY: help setup serve serve-edge restart-edge drain prove-rolling prove-chaos prove-overload prove-tax test test-fast test-edge test-document test-detectron2 check lint types contracts docs format train-small export image-check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,6 +41,9 @@ drain: $(READY) ## Wait until the server in RUN_DIR answers nobody any more
 prove-rolling: $(READY) ## Restart and swap 50 times each under load, and write down what was lost
 	@$(BIN)/python -m benchmarks.rolling
 
+prove-chaos: $(READY) ## Ask 100,000 requests while workers are killed, and judge each reply (half an hour)
+	@$(BIN)/python -m benchmarks.chaos
+
 test: $(READY) ## Run the unit and integration tests
 	@$(BIN)/pytest -m "not edge"
 
@@ -48,6 +52,9 @@ test-fast: $(READY) ## Run what takes seconds
 
 test-edge: $(READY) ## Run the tests that need nginx and prometheus on the machine
 	@$(BIN)/pytest -m edge
+
+test-document: $(READY) ## Ask the service much that is made from the OpenAPI document (takes minutes)
+	@SCHEMATHESIS_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/unit/test_openapi_generated.py
 
 test-detectron2: $(D2_READY) ## Compare our detectors with detectron2's code; DETECTRON2_SRC=its checkout
 	@PYTHONPATH=$(DETECTRON2_SRC):tests/detectron2/stand_ins $(D2)/env/bin/python -m pytest tests/detectron2
