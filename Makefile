@@ -15,7 +15,7 @@ DETECTRON2_SRC ?= $(D2)/pb1-detectron2-0.6
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help setup serve serve-edge restart-edge drain prove-rolling prove-chaos prove-overload prove-tax test test-fast test-edge test-document test-detectron2 check lint types contracts docs format train-small export image-check clean
+.PHONY: help setup serve serve-edge restart-edge drain prove-rolling prove-chaos test test-fast test-edge test-document test-detectron2 check lint types contracts docs format train-small export image-check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))

@@ -3,47 +3,58 @@
 nginx before two servers of the default bundle, each with one worker. Clients ask all tasks at once; of a hundred, some
 send their request drop by drop, and some leave before it is answered. Every few seconds one worker is killed. Each
 request bears a name and a deadline, and its answer was computed beforehand: what came back is compared with it. At the
-end nginx's own log must have one line a name. The summary goes to benchmarks/chaos.json.
+end nginx's own log must have one line a name. The summary goes to benchmarks/chaos.json; the exit code is 1 if a bound
+was broken. Workers that start anew import the code anew: run it from a checkout that nobody edits.
 """
 
 import asyncio
-import contextlib
 import json
-import os
-import signal
+import re
 import ssl
-import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import httpx
+import psutil
 import typer
 from rich.progress import Progress
 
-from benchmarks.crowd import JSON, Came, Question, judged, questions
-from benchmarks.rolling import Edge, running
+from benchmarks.crowd import Came, Crowd, Question, crowd, judged
+from benchmarks.fleet import GENEROUS, cpu_ms_each, cpu_s, launched, trusting_of, workers
+from benchmarks.wires import GONE, Reply, Wire, read, written
 from handlers.healthcheck import MODEL
-from handlers.torchserve import OPTIONS, ROOT
+from tests.checkout import ROOT
+from tests.integration.edge_harness import LiveEdge
 
 RESULT = ROOT / "benchmarks" / "chaos.json"
-SERVERS = 2
-GENEROUS = {"RATE": "100000", "BURST": "100000", "PER_CLIENT": "1000", "PER_ADDRESS": "1000"}
-"""The proof is about workers: nobody is refused for asking often."""
+PATH = f"/predictions/{MODEL}"
 
 DROPS, BETWEEN_DROPS_S = 8, 0.3
-SLOW_IN, VANISHING_IN = 50, 50
-SLOW, VANISHES = 1, 2
-"""Which of so many requests is sent slowly, and which is left alone."""
+ODD_IN = 50
+SLOW, VANISHES, VANISHES_HALFWAY = 1, 2, 27
+"""Which of so many requests is sent slowly, and which are left alone: with their whole body sent, or half of it."""
+
+DEADLINES_MS = (5_000, 10_000, 30_000)
+"""In turn: shorter and longer than a worker that was killed is missed. The last is what requests have by default."""
+
+GRACE_S = 1.0
+"""nginx waits half a second longer than a deadline for the worker's own word on it; the rest is the clients'."""
 
 HUNG_AFTER = 3.0
 """Deadlines; who has nothing by then has waited in vain."""
 
-GRACE_S = 1.0
-"""nginx waits half a second longer than a deadline for the worker's own word on it; the rest is the client's."""
+PATIENCE_MS = 60_000
+"""Before the first death there is no hurry."""
+
+RIGHT_SHARE = 0.95
+AGAIN = re.compile("[,:]")
+"""Between the statuses of a request's tries, in nginx's log."""
+
+LOG_WAIT_S = 2.0
+"""nginx writes a request's line after the answer."""
 
 
 @dataclass(frozen=True)
@@ -53,31 +64,58 @@ class Ask:
     name: str
     question: Question
     deadline_ms: int
+    key: str
 
     @property
-    def headers(self) -> dict[str, str]:
-        """Give its own headers."""
-        return {**JSON, "X-Request-Id": self.name, "X-Request-Timeout-Ms": str(self.deadline_ms)}
+    def deadline_s(self) -> float:
+        """Give the deadline in seconds."""
+        return self.deadline_ms / 1000
+
+    def written(self, **headers: str) -> bytes:
+        """Give what is sent."""
+        own = {
+            "X-Request-Id": self.name,
+            "X-Request-Timeout-Ms": str(self.deadline_ms),
+            "Authorization": f"Bearer {self.key}",
+        }
+        return written(PATH, self.question.body, {**own, **headers})
 
 
 @dataclass
 class Tally:
-    """What came of all of them."""
+    """What came of all of them.
+
+    Attributes:
+        came: By verdict.
+        details: Of what was not right.
+        vanished: Names of requests that nobody waited for.
+        late: Replies after the deadline.
+        too_late: Those of them that came after the grace, too.
+        misnamed: Replies with another request's name.
+        more_than_one: Replies with something behind them.
+        seconds: Of those that were neither slow nor left alone.
+    """
 
     came: Counter[str] = field(default_factory=Counter)
     details: Counter[str] = field(default_factory=Counter)
-    vanished: int = 0
+    vanished: set[str] = field(default_factory=set)
     late: int = 0
+    too_late: int = 0
     misnamed: int = 0
     more_than_one: int = 0
     seconds: list[float] = field(default_factory=list)
 
-    def note(self, came: Came, detail: str, seconds: float, *, deadline_ms: int) -> None:
-        """Count one that has ended."""
+    def reply(self, ask: Ask, reply: Reply, seconds: float) -> None:
+        """Count a request that got one."""
+        self.misnamed += reply.headers.get("x-request-id") != ask.name
+        self.late += seconds > ask.deadline_s
+        self.too_late += seconds > ask.deadline_s + GRACE_S
+        self.note(*judged(ask.question, reply.status, reply.body))
+
+    def note(self, came: Came, detail: str) -> None:
+        """Count a verdict."""
         self.came[came] += 1
         self.details[f"{came}: {detail}"] += came is not Came.RIGHT
-        self.late += seconds > deadline_ms / 1000 + GRACE_S
-        self.seconds.append(seconds)
 
 
 @dataclass(frozen=True)
@@ -85,190 +123,156 @@ class Clients:
     """Everybody who asks.
 
     Attributes:
-        edge: That is asked.
-        plain: An ordinary client's connections.
-        trusting: TLS of the others.
+        port: That is asked.
+        trusting: TLS.
         tally: Of all.
     """
 
-    edge: Edge
-    plain: httpx.AsyncClient
+    port: int
     trusting: ssl.SSLContext
     tally: Tally
 
-    async def ask(self, ask: Ask) -> None:
-        """Ask as most do."""
+    async def ask(self, ask: Ask, wire: Wire) -> None:
+        """Ask as most do, on the client's own connection."""
         began_s = time.monotonic()
-        try:
-            reply = await self.plain.post(
-                f"{self.edge.url}/predictions/{MODEL}", content=ask.question.body, headers=ask.headers
-            )
-        except httpx.TimeoutException:
-            return self._note(ask, Came.HUNG, "", began_s)
-        except httpx.HTTPError as error:
-            return self._note(ask, Came.BROKEN, type(error).__name__, began_s)
-        self.tally.misnamed += reply.headers.get("x-request-id") != ask.name
-        self._note(ask, *judged(ask.question, reply.status_code, reply.content), began_s)
+        reply = await self._reply(ask, wire.ask(ask.written()))
+        if reply is not None:
+            seconds = time.monotonic() - began_s
+            self.tally.seconds.append(seconds)
+            self.tally.reply(ask, reply, seconds)
 
-    async def ask_slowly(self, ask: Ask) -> None:
+    async def ask_slowly(self, ask: Ask, _: Wire) -> None:
         """Send a request drop by drop, and read whatever comes until the connection is closed."""
-        async with self._connected() as (reader, writer):
-            sent = self._written(ask)
-            step = len(sent) // DROPS + 1
-            for start in range(0, len(sent), step):
-                writer.write(sent[start : start + step])
-                await writer.drain()
-                await asyncio.sleep(BETWEEN_DROPS_S)
-            began_s = time.monotonic()
-            try:
-                received = await asyncio.wait_for(reader.read(-1), HUNG_AFTER * ask.deadline_ms / 1000)
-            except TimeoutError:
-                return self._note(ask, Came.HUNG, "slow", began_s)
-            except OSError as error:
-                return self._note(ask, Came.BROKEN, type(error).__name__, began_s)
-        head, _, body = received.partition(b"\r\n\r\n")
-        self.tally.more_than_one += body.count(b"HTTP/1.1 ")
-        self.tally.misnamed += f"x-request-id: {ask.name}".encode() not in head.lower()
-        self._note(ask, *judged(ask.question, int(head.split()[1]), body), began_s)
+        began_s = time.monotonic()
+        reply = await self._reply(ask, self._drop_by_drop(ask.written(Connection="close")))
+        if reply is not None:
+            self.tally.reply(ask, reply, time.monotonic() - began_s)
 
-    async def vanish(self, ask: Ask) -> None:
+    async def vanish(self, ask: Ask, _: Wire) -> None:
         """Send a request and leave."""
-        async with self._connected() as (_, writer):
-            writer.write(self._written(ask))
-            await writer.drain()
-            writer.transport.abort()
-        self.tally.vanished += 1
+        await self._sent_and_left(ask, ask.written())
 
-    def _note(self, ask: Ask, came: Came, detail: str, began_s: float) -> None:
-        self.tally.note(came, detail, time.monotonic() - began_s, deadline_ms=ask.deadline_ms)
+    async def vanish_halfway(self, ask: Ask, _: Wire) -> None:
+        """Leave before the body is sent."""
+        await self._sent_and_left(ask, ask.written()[: -len(ask.question.body) // 2])
 
-    @contextlib.asynccontextmanager
-    async def _connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        port = int(self.edge.url.rsplit(":", 1)[1])
-        reader, writer = await asyncio.open_connection("localhost", port, ssl=self.trusting)
+    async def _reply(self, ask: Ask, asked: Awaitable[Reply]) -> Reply | None:
         try:
-            yield reader, writer
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError, ssl.SSLError):
-                await writer.wait_closed()
+            return await asyncio.wait_for(asked, HUNG_AFTER * ask.deadline_s)
+        except TimeoutError:
+            self.tally.note(Came.HUNG, "")
+        except GONE as error:
+            self.tally.note(Came.BROKEN, type(error).__name__)
+        return None
 
-    def _written(self, ask: Ask) -> bytes:
-        own = {
-            **ask.headers,
-            "Host": "localhost",
-            "Authorization": f"Bearer {self.edge.key}",
-            "Content-Length": str(len(ask.question.body)),
-            "Connection": "close",
-        }
-        lines = "".join(f"{name}: {value}\r\n" for name, value in own.items())
-        return f"POST /predictions/{MODEL} HTTP/1.1\r\n{lines}\r\n".encode() + ask.question.body
+    async def _drop_by_drop(self, request: bytes) -> Reply:
+        wire = Wire(self.port, self.trusting)
+        reader, writer = await wire.open()
+        try:
+            step = len(request) // DROPS + 1
+            for start in range(0, len(request), step):
+                writer.write(request[start : start + step])
+                await asyncio.sleep(BETWEEN_DROPS_S)
+            reply = await read(reader)
+            self.tally.more_than_one += bool(await reader.read())
+        finally:
+            wire.cut()
+        return reply
+
+    async def _sent_and_left(self, ask: Ask, request: bytes) -> None:
+        wire = Wire(self.port, self.trusting)
+        _, writer = await wire.open()
+        writer.write(request)
+        await writer.drain()
+        wire.cut()
+        self.tally.vanished.add(ask.name)
 
 
 async def everybody(asks: Sequence[Ask], clients: Clients, *, at_once: int) -> None:
     """Let so many ask at once until all have."""
     waiting = iter(enumerate(asks))
-
-    def manner(place: int) -> Callable[[Ask], Awaitable[None]]:
-        if place % SLOW_IN == SLOW:
-            return clients.ask_slowly
-        return clients.vanish if place % VANISHING_IN == VANISHES else clients.ask
-
+    odd: Mapping[int, Callable[[Ask, Wire], Awaitable[None]]] = {
+        SLOW: clients.ask_slowly,
+        VANISHES: clients.vanish,
+        VANISHES_HALFWAY: clients.vanish_halfway,
+    }
     with Progress(transient=True) as progress:
         bar = progress.add_task("asked", total=len(asks))
 
         async def one_after_the_other() -> None:
+            wire = Wire(clients.port, clients.trusting)
             for place, ask in waiting:
-                await manner(place)(ask)
+                await odd.get(place % ODD_IN, clients.ask)(ask, wire)
                 progress.advance(bar)
+            wire.cut()
 
         await asyncio.gather(*(one_after_the_other() for _ in range(at_once)))
 
 
-async def kill_on(edge: Edge, every_s: float, killed: list[int]) -> None:
-    """Kill a worker every so often, each server's in turn."""
-    async with httpx.AsyncClient() as client:
-        while True:
-            await asyncio.sleep(every_s)
-            address = f"{addresses(edge, 'management')[len(killed) % SERVERS]}/models/{MODEL}"
-            with contextlib.suppress(httpx.HTTPError, ProcessLookupError, LookupError):
-                worker = (await client.get(address)).json()[0]["workers"][0]["pid"]
-                os.kill(worker, signal.SIGKILL)
-                killed.append(worker)
+async def introduce(edge: LiveEdge, questions: Crowd) -> None:
+    """Send the pictures that are named from then on; the servers share what they know of them."""
+    wire = Wire(edge.port, trusting_of(edge))
+    for question in questions.sent:
+        reply = await wire.ask(Ask("introduction", question, PATIENCE_MS, edge.key).written())
+        assert judged(question, reply.status, reply.body)[0] is Came.RIGHT, reply
+    wire.cut()
 
 
-def addresses(edge: Edge, port: str) -> list[str]:
-    """Give where each server listens.
-
-    Args:
-        edge: The launcher.
-        port: Name of one of a server's ports.
-    """
-    first, step = int(edge.environment["INSTANCE_PORT"]), len(OPTIONS)
-    return [f"http://127.0.0.1:{first + step * place + list(OPTIONS).index(port)}" for place in range(SERVERS)]
-
-
-def lines_by_name(edge: Edge) -> Counter[str]:
-    """Count nginx's lines of each request."""
-    log = (edge.run_dir / "nginx" / "logs" / "access.log").read_text(encoding="utf-8")
-    return Counter(json.loads(line)["request"] for line in log.splitlines())
+async def kill_on(edge: LiveEdge, every_s: float, killed: list[int]) -> None:
+    """Kill the oldest worker every so often, which takes each server's in turn."""
+    while True:
+        await asyncio.sleep(every_s)
+        for worker in workers(edge)[:1]:
+            try:
+                worker.kill()
+            except psutil.NoSuchProcess:
+                continue
+            killed.append(worker.pid)
 
 
-async def proved(
-    edge: Edge, asked: Sequence[Question], *, count: int, at_once: int, deadline_ms: int, kill_every_s: float
-) -> dict[str, Any]:
+async def asked(edge: LiveEdge, asks: Sequence[Ask], *, at_once: int, kill_every_s: float) -> tuple[Tally, int]:
     """Ask everything and kill meanwhile.
 
     Args:
         edge: To ask.
-        asked: Questions, in turn.
-        count: Of requests.
+        asks: All requests.
         at_once: Of clients.
-        deadline_ms: Of each request.
         kill_every_s: Between two deaths.
 
     Returns:
-        The summary.
+        What came of the requests, and the number of deaths.
     """
-    trusting = ssl.create_default_context(cafile=str(edge.run_dir / "nginx" / "certificate.pem"))
-    asks = [Ask(f"chaos-{place}", asked[place % len(asked)], deadline_ms) for place in range(count)]
     killed: list[int] = []
-    limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
-    async with httpx.AsyncClient(
-        verify=trusting,
-        timeout=HUNG_AFTER * deadline_ms / 1000,
-        limits=limits,
-        headers={"Authorization": f"Bearer {edge.key}"},
-    ) as plain:
-        clients, began_s = Clients(edge, plain, trusting, Tally()), time.monotonic()
-        killer = asyncio.create_task(kill_on(edge, kill_every_s, killed))
-        await everybody(asks, clients, at_once=at_once)
-        killer.cancel()
-    return summary(clients.tally, count, len(killed), time.monotonic() - began_s, lines_by_name(edge), deadline_ms)
+    clients = Clients(edge.port, trusting_of(edge), Tally())
+    killer = asyncio.create_task(kill_on(edge, kill_every_s, killed))
+    await everybody(asks, clients, at_once=at_once)
+    killer.cancel()
+    return clients.tally, len(killed)
 
 
-def summary(
-    tally: Tally, count: int, deaths: int, took_s: float, lines: Counter[str], deadline_ms: int
-) -> dict[str, Any]:
-    """Put what came into figures."""
-    ordered = sorted(tally.seconds)
-    answered = count - tally.vanished
+def summary(asks: Sequence[Ask], tally: Tally, lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Put what came into figures.
+
+    Args:
+        asks: All requests.
+        tally: What came of them.
+        lines: Of nginx's log.
+    """
+    ordered, count = sorted(tally.seconds), Counter(line["request"] for line in lines)
+    awaited = [ask.name for ask in asks if ask.name not in tally.vanished]
     return {
-        "requests": count,
-        "vanished": tally.vanished,
-        "workers_killed": deaths,
-        "took_s": round(took_s),
-        "deadline_ms": deadline_ms,
+        "requests": len(asks),
+        "vanished": len(tally.vanished),
         "came": {came.value: tally.came[came] for came in Came},
-        "right_share": round(tally.came[Came.RIGHT] / answered, 5),
+        "right_share": round(tally.came[Came.RIGHT] / len(awaited), 5),
         "not_right": {name: times for name, times in tally.details.items() if times},
-        "later_than_deadline_and_grace": tally.late,
+        "after_their_deadline": tally.late,
+        "after_their_deadline_and_grace": tally.too_late,
         "misnamed": tally.misnamed,
         "more_than_one_reply": tally.more_than_one,
-        "names_with_more_than_one_line": sum(times > 1 for name, times in lines.items() if name.startswith("chaos-")),
-        "names_without_a_line": sum(
-            f"chaos-{place}" not in lines for place in range(count) if place % VANISHING_IN != VANISHES
-        ),
+        "names_with_more_than_one_line": sum(count[ask.name] > 1 for ask in asks),
+        "names_without_a_line": sum(count[name] == 0 for name in awaited),
+        "asked_a_second_server": sum(bool(AGAIN.search(line["upstream_status"])) for line in lines),
         "seconds": {
             "p50": round(ordered[len(ordered) // 2], 4),
             "p99": round(ordered[len(ordered) * 99 // 100], 4),
@@ -277,25 +281,83 @@ def summary(
     }
 
 
+MUST_BE_NONE = (
+    "after_their_deadline_and_grace",
+    "misnamed",
+    "more_than_one_reply",
+    "names_with_more_than_one_line",
+    "names_without_a_line",
+)
+
+
+def broken_bounds(done: Mapping[str, Any]) -> list[str]:
+    """Say which bounds a run broke.
+
+    Args:
+        done: Its summary.
+
+    Returns:
+        A sentence each.
+    """
+    found = [f"{name}: {done[name]}, must be 0" for name in MUST_BE_NONE if done[name]]
+    for came in set(Came) - {Came.RIGHT, Came.TYPED}:
+        if done["came"][came.value]:
+            found.append(f"{came.value}: {done['came'][came.value]}, must be 0")
+    if sum(done["came"].values()) + done["vanished"] != done["requests"]:
+        found.append(
+            f"of {done['requests']} requests {sum(done['came'].values()) + done['vanished']} ended, must be all"
+        )
+    if done["right_share"] < RIGHT_SHARE:
+        found.append(f"right: {done['right_share']:.1%}, must be {RIGHT_SHARE:.0%}")
+    if not done["workers_killed"]:
+        found.append("workers killed: none; ask more or kill sooner")
+    return found
+
+
+def proved(edge: LiveEdge, questions: Crowd, *, requests: int, **manner: Any) -> dict[str, Any]:
+    """Ask everything, and sum up.
+
+    Args:
+        edge: To ask.
+        questions: All of them.
+        requests: In all.
+        **manner: See `asked`.
+    """
+    asyncio.run(introduce(edge, questions))
+    asks = [
+        Ask(f"chaos-{place}", questions[place], DEADLINES_MS[place % len(DEADLINES_MS)], edge.key)
+        for place in range(requests)
+    ]
+    used, began_s = cpu_s(edge), time.monotonic()
+    tally, deaths = asyncio.run(asked(edge, asks, **manner))
+    own = {
+        "workers_killed": deaths,
+        "took_s": round(time.monotonic() - began_s),
+        "deadlines_ms": DEADLINES_MS,
+        "grace_s": GRACE_S,
+        "cpu_ms_a_request": cpu_ms_each(used, cpu_s(edge), requests),
+    }
+    time.sleep(LOG_WAIT_S)
+    return {**own, **summary(asks, tally, edge.log())}
+
+
 def main(
     requests: Annotated[int, typer.Option(help="In all.")] = 100_000,
     at_once: Annotated[int, typer.Option(help="Clients.")] = 24,
     pictures: Annotated[int, typer.Option(help="Each is asked about by every task.")] = 20,
-    deadline_ms: Annotated[int, typer.Option(help="Of each request.")] = 10_000,
     kill_every_s: Annotated[float, typer.Option(help="Between two deaths.")] = 15.0,
     bundle: Annotated[Path, typer.Option(help="To serve.")] = ROOT / "model_store" / "small",
     out: Annotated[Path, typer.Option(help="Where the summary goes.")] = RESULT,
 ) -> None:
     """Ask, kill, and write down what came of each request."""
-    os.environ.update(GENEROUS)
-    with tempfile.TemporaryDirectory(prefix="chaos-") as folder, running(bundle, Path(folder)) as edge:
-        own = [f"{address}/predictions/{MODEL}" for address in addresses(edge, "inference")]
-        asked = questions(own, pictures)
-        done = asyncio.run(
-            proved(edge, asked, count=requests, at_once=at_once, deadline_ms=deadline_ms, kill_every_s=kill_every_s)
-        )
-    out.write_text(json.dumps(done, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(done, indent=2))
+    with launched(bundle, **GENEROUS) as edge:
+        questions = crowd(bundle, pictures, requests)
+        done = proved(edge, questions, requests=requests, at_once=at_once, kill_every_s=kill_every_s)
+    broken = broken_bounds(done)
+    text = json.dumps({**done, "broken_bounds": broken}, indent=2)
+    out.write_text(text + "\n", encoding="utf-8")
+    print(text)
+    raise typer.Exit(bool(broken))
 
 
 if __name__ == "__main__":
