@@ -38,6 +38,9 @@ TASKS_ROUTE, READY_ROUTE = "/v1/tasks", "/readyz"
 TIMEOUT_S, CONNECT_TIMEOUT_S = 60.0, 5.0
 RETRIES = 3
 
+PNG_MODES = frozenset({"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"})
+"""Pillow's modes that a PNG holds without loss; CMYK, YCbCr and others become RGB."""
+
 Trust = ssl.SSLContext | Path | str | bool
 """Whom to believe that they are the server: a context, a file of certificates, or nobody in particular (False)."""
 
@@ -79,7 +82,7 @@ def _(image: str) -> str:
 @encoded.register
 def _(image: Image.Image) -> str:
     stream = io.BytesIO()
-    image.save(stream, "PNG")
+    (image if image.mode in PNG_MODES else image.convert("RGB")).save(stream, "PNG")
     return _base64(stream.getvalue())
 
 
@@ -244,8 +247,8 @@ class Client(_Asking):
             The answer; `answer.images` holds the pictures' refs, which may stand for them from now on.
 
         Raises:
-            RequestError: The request is at fault; the class says how.
-            ServerError: The server failed, is busy, or does not answer in time.
+            RequestError: The request is at fault; the class and `code` say how.
+            ServerError: The server failed, has no worker, or does not answer in time; its log knows the `request_id`.
             OSError: A picture's file cannot be read.
         """
         shown = _shown(image, images)

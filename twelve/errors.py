@@ -44,6 +44,7 @@ class TwelveError(Exception):
         message: What was wrong, what was got, what would do.
         at: The field it is about, as a path ("images[1]"), or None.
         task: Name of the task that was asked for, as far as it is known; for figures by task.
+        request_id: What a server's log calls the request that it answered so; set by `twelve.client`.
     """
 
     code: ClassVar[str] = "internal"
@@ -56,6 +57,7 @@ class TwelveError(Exception):
         self.message = message
         self.at = at
         self.task: str | None = None
+        self.request_id: str | None = None
 
 
 class RequestError(TwelveError):

@@ -36,12 +36,20 @@ def error_of(response: httpx.Response) -> TwelveError:
         The error of the body's code; where the body is not the contract's, the one that the status suggests.
     """
     problem = _problem(response)
+    error = _contracts(problem) or _suggested(response)
+    error.request_id = problem.get("request") or response.headers.get("x-request-id")
+    return error
+
+
+def _contracts(problem: Mapping[str, Any]) -> TwelveError | None:
     kind = KINDS.get(str(problem.get("code")))
-    if kind is not None:
-        return kind(str(problem.get("message")), at=problem.get("at"))
+    return None if kind is None else kind(str(problem.get("message")), at=problem.get("at"))
+
+
+def _suggested(response: httpx.Response) -> TwelveError:
     status = response.status_code
-    bare = BARE_STATUSES.get(status) or (RequestError if response.is_client_error else ServerError)
-    return bare(f"{response.url} answered {status} without saying why in the contract's form: {start_of(response)}")
+    kind = BARE_STATUSES.get(status) or (RequestError if response.is_client_error else ServerError)
+    return kind(f"{response.url} answered {status} without saying why in the contract's form: {start_of(response)}")
 
 
 def _problem(response: httpx.Response) -> Mapping[str, Any]:

@@ -25,6 +25,7 @@ from twelve.errors import (
     Unauthorised,
     UnknownTask,
 )
+from twelve.image import ImageLimits, decode
 from twelve.local import client_of
 from twelve.patience import FIRST_WAIT_S, LONGEST_WAIT_S, Patience
 from twelve.service import Service
@@ -111,6 +112,13 @@ def test_a_drawn_picture_is_sent_without_loss():
     assert np.array_equal(np.asarray(sent), np.asarray(drawn))
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "I;16", "CMYK", "YCbCr", "HSV", "LAB", "F"])
+def test_a_picture_of_any_mode_is_sent(mode):
+    sent = base64.b64decode(encoded(Image.new(mode, (5, 4))))
+
+    assert decode(sent, limits=ImageLimits()).rgb.shape == (4, 5, 3)
+
+
 def test_features_brought_along_are_sent_as_float32():
     features = np.arange(6, dtype=np.float64).reshape(2, 3)
 
@@ -165,6 +173,21 @@ def test_an_error_of_somebody_else_is_raised_by_its_status_and_quoted(client, re
         client(Server(response)).ask("vqa-v2", question="x")
 
     assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize(
+    ("response", "name"),
+    [
+        (problem(500, "engine-failed"), "r"),
+        (httpx.Response(502, html="<h1>bad gateway</h1>", headers={"x-request-id": "nginx-name"}), "nginx-name"),
+        (httpx.Response(502, html="<h1>bad gateway</h1>"), None),
+    ],
+)
+def test_an_error_names_its_request_as_the_servers_log_does(client, response, name):
+    with pytest.raises(ServerError) as caught:
+        client(Server(response)).ask("vqa-v2", question="x")
+
+    assert caught.value.request_id == name
 
 
 def test_an_answer_that_is_none_is_an_error(client):
