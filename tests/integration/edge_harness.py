@@ -206,7 +206,7 @@ class LiveEdge:
         """Give the process ids of a server's workers."""
         management = self.first_port + PORTS_OF_A_SERVER * server + 1
         described = httpx.get(f"http://127.0.0.1:{management}/models/{MODEL}").json()[0]
-        return [worker["pid"] for worker in described["workers"]]
+        return [worker["pid"] for worker in described["workers"] if worker["pid"] > 0]  # -1 while it starts
 
     def log(self) -> list[dict[str, Any]]:
         lines = (self.run_dir / "nginx" / "logs" / "access.log").read_text().splitlines()

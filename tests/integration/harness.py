@@ -55,7 +55,8 @@ class LiveServer:
     def workers(self) -> list[int]:
         """Give the workers' process ids."""
         address = f"http://127.0.0.1:{self.ports['MANAGEMENT_PORT']}/models/{MODEL}"
-        return sorted(worker["pid"] for worker in self.client.get(address).json()[0]["workers"])
+        found = (worker["pid"] for worker in self.client.get(address).json()[0]["workers"])
+        return sorted(pid for pid in found if pid > 0)  # -1 while it starts, which to kill would be to kill everything
 
     def kill_worker(self, pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
