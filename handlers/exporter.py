@@ -14,7 +14,6 @@ knows, which it asks the management port at each scrape:
 
 import http.client
 import json
-import os
 import shutil
 import signal
 import urllib.request
@@ -155,7 +154,6 @@ def main(
 ) -> None:
     """Serve the metrics of all workers until a signal comes."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # before the thread, which inherits it
-    os.environ.pop(DIRECTORY_VARIABLE, None)
     stop = start(directory, host=host, port=port, others=watched(run_dir) if run_dir else ())
     signal.sigwait((signal.SIGINT, signal.SIGTERM))
     stop()

@@ -26,10 +26,11 @@ from twelve.errors import ConfigInvalid, EngineFailed, StartupError
 from twelve.image import ImageLimits
 from twelve.journal import Journal, JsonLines
 from twelve.limits import RequestLimits
-from twelve.metrics import ServiceMetrics
+from twelve.metrics import DIRECTORY_VARIABLE, ServiceMetrics
 from twelve.observer import Several
 from twelve.runtimes.devices import CPU
 from twelve.service import Service
+from twelve.tally import Tally
 from twelve.tasks import TASKS
 from twelve.tracing import tracers
 from twelve.warming import warm_up
@@ -38,6 +39,10 @@ from twelve.wire import FORM, JSON, Call, Reply, media_type, refused, request_na
 PHRASES = {status.value: status.phrase for status in HTTPStatus}
 OURS = ("X-Answered-By", "twelve")
 """A header that tells a proxy in front our own errors from TorchServe's, which it may ask again about."""
+
+SENT_TYPE = "x-content-type"
+"""A body's media type, where a proxy in front calls all bodies plain bytes: TorchServe's own reader of forms answers
+500 to what is none, and a proxy takes that for a worker's failure."""
 
 BODILESS = "a request without a body"
 """TorchServe names no methods and passes all on alike. What brings neither a body nor its type is taken for a GET."""
@@ -69,7 +74,7 @@ class TwelveHandler:
             folder = Path(context.system_properties["model_dir"]).resolve()
             settings = _settings(folder, section, gpu=context.system_properties.get("gpu_id"))
             _bound_threads(settings.threads)
-            observer = Several([ServiceMetrics(TASKS), Journal(), *tracers(os.environ)])
+            observer = Several([ServiceMetrics(TASKS, _tally(os.environ)), Journal(), *tracers(os.environ)])
             parts = assemble(folder / "bundle", settings)
             warm_up(parts, settings)
             self._service = Service(parts, settings, observer=observer)
@@ -138,6 +143,12 @@ def _device(asked: str, gpu: int | None) -> str:
     return asked if gpu is None or asked != "cuda" else f"cuda:{gpu}"
 
 
+def _tally(environment: Mapping[str, str]) -> Tally:
+    """Count where the launcher says, or where nobody reads if another one started the server."""
+    folder = environment.get(DIRECTORY_VARIABLE)
+    return Tally.open(Path(folder)) if folder else Tally.unheard()
+
+
 def _bound_threads(threads: int) -> None:
     """Let torch use so many threads and no more. It takes the second number once in the life of a process."""
     torch.set_num_threads(threads)
@@ -156,18 +167,19 @@ def _end_after_answering(context: Any) -> None:
 
 
 def _call(row: Mapping[str, Any], context: Any, place: int, received_s: float) -> Call:
-    """Read a row: a form is a mapping of its fields, anything else stands under `body`."""
+    """Read a row: a form that TorchServe has read is a mapping of its fields, anything else stands under `body`."""
     sent = context.get_all_request_header(place)
     headers = {name.lower(): value for name, value in sent.items() if isinstance(value, str)}  # a part's are a mapping
     call = Call(
         body=row,
-        content_type=headers.get("content-type"),
+        content_type=headers.get(SENT_TYPE, headers.get("content-type")),
         method="POST" if any(row.values()) or "content-type" in headers else BODILESS,
         headers=headers,
         request_id=request_name(headers, context.get_request_id(place) or ""),
         received_s=received_s,
     )
-    return call if media_type(call) == FORM else replace(call, body=_body(row.get("body", b"")))
+    is_read = media_type(call) == FORM and SENT_TYPE not in headers
+    return call if is_read else replace(call, body=_body(row.get("body", b"")))
 
 
 def _body(value: Any) -> bytes | Mapping[str, Any]:
