@@ -24,8 +24,6 @@ from handlers.torchserve import HERE
 from twelve.errors import ConfigInvalid
 
 BETWEEN_LOOKS_S = 1.0
-METRICS_PORT = 8087
-"""The next after a server's own, which may be in the same pod."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ def main(
     ] = Limits.in_flight,
     metrics_port: Annotated[
         int, typer.Option(envvar="EDGE_EXPORTER_PORT", help="Of what nginx answered.")
-    ] = METRICS_PORT,
+    ] = access_log.PORT,
 ) -> None:
     """Run nginx before servers until a signal comes."""
     folder = (run_dir / "nginx").resolve()

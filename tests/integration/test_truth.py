@@ -27,6 +27,7 @@ import httpx
 import numpy as np
 import pytest
 
+from handlers import access_log
 from ops.grafana import dashboard
 from tests.checkout import ROOT
 from tests.integration.conftest import DEFAULT_BUNDLE
@@ -119,7 +120,9 @@ def performance(scene: Scene) -> Performance:
 
 def start_prometheus(live: LiveEdge, folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     """Start Prometheus by our configuration, with this server's ports and a scrape a second."""
-    text = CONFIG.read_text().replace("5s", "1s").replace("4s", "1s").replace("8090", str(live.metrics_port))
+    text = (
+        CONFIG.read_text().replace("5s", "1s").replace("4s", "1s").replace(str(access_log.PORT), str(live.metrics_port))
+    )
     text = re.sub(r", 127\.0\.0\.1:81\d\d", "", text)  # the second server
     for offset, port in enumerate(PORTS_IN_CONFIG):
         text = text.replace(f":{port}", f":{live.first_port + offset}")
