@@ -116,12 +116,16 @@ def saturation() -> list[Panel]:
     workers = [("twelve_workers_ready", "ready {{instance}}"), ("twelve_workers_wanted", "wanted {{instance}}")]
     rows = f"sum by (le) (rate(twelve_batch_rows_bucket[{WINDOW}]))"
     sizes = [(f"histogram_quantile({share}, {rows})", name) for name, share in QUANTILES.items()]
-    found = f"sum by (result) (rate(twelve_feature_cache_total[{WINDOW}]))"
+    found = f'sum(rate(twelve_feature_cache_total{{result!="missed"}}[{WINDOW}]))'
+    all_pictures = f"sum(rate(twelve_feature_cache_total[{WINDOW}]))"
+    where = f"sum by (result) (rate(twelve_feature_cache_total[{WINDOW}]))"
     return [
-        chart("Queue, share of its capacity", "percentunit", HALF, queued, "{{instance}}"),
-        lines("Workers", "short", HALF, workers),
-        lines("Rows in a batch", "short", HALF, sizes),
-        stacked(chart("Pictures by where their regions were", "short", HALF, found, "{{result}}")),
+        chart("Queue, share of its capacity", "percentunit", THIRD, queued, "{{instance}}"),
+        lines("Workers", "short", THIRD, workers),
+        lines("Rows in a batch", "short", THIRD, sizes),
+        stacked(chart("Pictures by where their regions were", "short", THIRD, where, "{{result}}")),
+        chart("Pictures found in the cache, share", "percentunit", THIRD, f"{found} / {all_pictures}", "found"),
+        chart("Runs of the detector", "short", THIRD, f"sum(rate(twelve_detector_runs_total[{WINDOW}]))", "runs"),
     ]
 
 
