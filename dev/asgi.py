@@ -5,8 +5,6 @@ import json
 import os
 import re
 from dataclasses import replace
-from email.parser import BytesParser
-from email.policy import HTTP
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from twelve.errors import MethodNotAllowed, RequestError, TooLarge, UnknownPath
 from twelve.openapi import document
 from twelve.roster import roster
 from twelve.service import Service
-from twelve.wire import FORM, JSON, REQUEST_HEADER, TASK_HEADER, Call, Reply, media_type, refused, request_name
+from twelve.wire import JSON, REQUEST_HEADER, TASK_HEADER, Call, Reply, refused, request_name
 
 ASKED = re.compile(r"/predictions/twelve|/v1/tasks/(?P<task>[a-z0-9][a-z0-9+.-]{0,63})")
 MOST_BYTES = 32 << 20  # of a request, as `max_request_size` of config.properties
@@ -54,17 +52,9 @@ class Adapter:
             raise UnknownPath("nothing is served here; ask by POST /v1/tasks/TASK, GET /v1/tasks lists the tasks")
         if len(body) > MOST_BYTES:
             raise TooLarge(f"body: has more than {MOST_BYTES} bytes, which is the most; send smaller pictures")
-        fields = form((call.content_type or "").encode("latin-1"), body) if media_type(call) == FORM else body
-        call = replace(call, body=fields, headers={**call.headers, TASK_HEADER: asked["task"] or ""})
+        call = replace(call, body=body, headers={**call.headers, TASK_HEADER: asked["task"] or ""})
         async with self._one_at_a_time:
             return (await asyncio.to_thread(self._service.answer_calls, [call]))[0]
-
-
-def form(content_type: bytes, body: bytes) -> dict[str, bytes]:
-    """Read a multipart form: fields by name, of equal names the last, as TorchServe has it."""
-    parts = BytesParser(policy=HTTP).parsebytes(b"Content-Type: %b\r\n\r\n%b" % (content_type, body)).iter_parts()
-    named = ((part.get_param("name", header="content-disposition"), part.get_payload(decode=True)) for part in parts)
-    return {str(name): bytes(content) for name, content in named if name is not None}
 
 
 async def _body(receive: Any) -> bytes:

@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from twelve.errors import InvalidField, Malformed, MethodNotAllowed, RequestError, TwelveError, UnsupportedMediaType
-from twelve.schema import Answer, Problem, TaskRequest, kind_of, refusal
+from twelve.forms import read_form
+from twelve.schema import Answer, Problem, TaskRequest, kind_of, refusal, whole
 from twelve.tasks import find
 from twelve.tasks.registry import AnyTask
 
@@ -184,7 +185,7 @@ def _fields(call: Call) -> Mapping[str, Any]:
     if isinstance(call.body, Mapping):
         return call.body
     if kind == FORM:
-        raise Malformed("body: is no readable form; send each field as a part with a name")
+        return read_form(call.content_type or "", bytes(call.body), most_parts=MOST_FIELDS)
     return _parsed(bytes(call.body))
 
 
@@ -232,7 +233,7 @@ def _name(value: Any) -> str:
 
 
 def _token(value: Any) -> int:
-    number = _json_text(TOKEN, value) if isinstance(value, bytes | bytearray) else value
+    number = whole(_json_text(TOKEN, value) if isinstance(value, bytes | bytearray) else value)
     if isinstance(number, int) and not isinstance(number, bool):
         return number
     raise InvalidField(f"{TOKEN}: must be a whole number, got {kind_of(number)}", at=TOKEN)

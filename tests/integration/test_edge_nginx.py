@@ -68,6 +68,13 @@ def check(response: httpx.Response, status: int, code: str) -> None:
     assert response.headers["server"] == "nginx"
 
 
+@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data; boundary=b"])
+def test_bodies_are_plain_bytes_to_torchserve_and_their_type_goes_beside(front: Front, kind: str):
+    front.ask(Content_Type=kind)
+    [one] = heard(front)
+    assert (one.headers["content-type"], one.headers["x-content-type"]) == ("application/octet-stream", kind)
+
+
 OWN = {
     "no key": ("POST", "/v1/tasks/vqa-v2", {"Authorization": ""}, 401, "unauthorised"),
     "a wrong key": ("POST", "/v1/tasks/vqa-v2", {"Authorization": "Bearer x"}, 401, "unauthorised"),

@@ -85,6 +85,13 @@ def test_a_form_reaches_the_service_as_its_fields():
     assert answer == repr({"task": b"vqa-v2", "body": b"a field of this name"}).encode()
 
 
+def test_a_form_that_a_proxy_calls_plain_bytes_reaches_the_service_as_it_was_sent():
+    echo, kind = Echo(), "multipart/form-data; boundary=b"
+    context = context_of({"Content-Type": "application/octet-stream", "X-Content-Type": kind})
+    assert handler_of(echo).handle([{"body": bytearray(b"--b--")}], context) == [repr(b"--b--").encode()]
+    assert echo.last.content_type == kind
+
+
 def test_the_call_carries_id_and_headers_in_lower_case_without_those_of_parts():
     echo = Echo()
     handler_of(echo).handle(

@@ -14,12 +14,11 @@ import pytest
 from benchmarks.hostile_bodies import Body, hostile_bodies
 from benchmarks.hostile_pictures import hostile_pictures
 from benchmarks.hostile_replies import MOST_GROWTH_BYTES, fault_of
-from dev.asgi import form
 from tests.bundles import make_tiny_bundle
 from twelve.assembly import Settings
 from twelve.image import FORMATS
 from twelve.service import Service
-from twelve.wire import FORM, JSON, Call, Reply, media_type
+from twelve.wire import JSON, Call, Reply
 
 BODIES, WARMING = 2500, 500
 LEAK_BYTES = 64 << 10
@@ -45,8 +44,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
 def post(service: Service | Leaky, body: Body) -> str | None:
     """Ask as the adapters do; give what is wrong with the reply."""
     call = Call(body.data, body.content_type, request_id="r")
-    if media_type(call) == FORM:
-        call = Call(form(body.content_type.encode(), body.data), body.content_type, request_id="r")
     [reply] = service.answer_calls([call])
     return fault_of(reply.status, reply.body)
 
