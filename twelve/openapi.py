@@ -42,6 +42,7 @@ BESIDE_TASKS: Mapping[str, Schema] = {
     FILE: {
         "description": "A picture's file, or JSON text of a ref or of regions.",
         "type": "string",
+        "minLength": 1,
         "contentMediaType": "application/octet-stream",
     },
     WELL: {"type": "object", "properties": {"status": {"const": "ok"}}, "required": ["status"]},

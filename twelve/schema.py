@@ -102,7 +102,13 @@ Base64 = Annotated[bytes, BeforeValidator(_base64), WithJsonSchema(dict(BASE64_S
 LONGEST_SIDE = 1_000_000
 """Pixels, of a picture whose regions are brought along: nobody decodes it, so only nonsense is refused."""
 
-Side = Annotated[int, Field(gt=0, le=LONGEST_SIDE, strict=True)]
+
+def whole(value: Any) -> Any:
+    """Give 2.0 as 2, which JSON does not tell apart; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Side = Annotated[int, Field(gt=0, le=LONGEST_SIDE, strict=True), BeforeValidator(whole)]
 
 
 class EncodedImage(BaseModel):

@@ -1,4 +1,5 @@
 import asyncio
+import base64
 
 import httpx
 import pytest
@@ -41,6 +42,18 @@ def test_json_is_refused_as_the_contract_says(adapter):
     response = ask(adapter, json=FIELDS)
     assert response.status_code == 422
     assert response.json()["error"]["message"].startswith("image: is missing")
+
+
+@pytest.mark.parametrize(("token", "status"), [(1.0, 200), (1.5, 422), (True, 422), ("1", 422)])
+def test_a_whole_number_may_be_written_with_a_point(adapter, token, status):
+    shown = base64.b64encode(picture()).decode()
+    assert ask(adapter, json={"task_token": token, "question": "?", "image": shown}).status_code == status
+
+
+def test_a_side_may_be_written_with_a_point(adapter):
+    regions = {"features": "AAAA", "boxes": [[0, 0, 1, 1]], "width": 3.0, "height": 2.5}
+    response = ask(adapter, json={"task": "vqa-v2", "question": "?", "image": {"regions": regions}})
+    assert "regions.height must be a whole number" in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("path", ["/v1/tasks/refcoco+", "/v1/tasks/refcoco%2B", "/v1/tasks/refcoco-plus"])

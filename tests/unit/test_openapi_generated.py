@@ -35,6 +35,11 @@ BEYOND_SCHEMAS = (
     "is empty: needs [x1, y1, x2, y2]",
     "the bytes are no picture",
     "word pieces, this model reads at most",
+    "boxes need float32",
+    "must be finite numbers up to",
+    "lies outside the",
+    "none of the boxes brought along",
+    "is no URL that is fetched",
 )
 """What our sentences say of good data that only this server, or more than JSON Schema, can tell from bad."""
 
