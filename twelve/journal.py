@@ -14,7 +14,7 @@ from typing import Any
 from twelve.observer import OK, Done, Silent
 
 SLOW_S = 2.0
-"""The answer of a good server takes less: the threshold of the latency objective, see docs/metrics-and-alerts.md."""
+"""The answer of a good server takes less: the threshold of the latency objective, see docs/operations.md."""
 
 TRACE = "traceparent"
 """W3C's header: version, trace, span, flags."""

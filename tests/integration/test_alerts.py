@@ -11,7 +11,7 @@ from tests.checkout import ROOT
 pytestmark = [pytest.mark.integration, pytest.mark.edge]
 
 ALERTS = re.findall(r"- alert: (\w+)", RULES.read_text())
-GUIDE = ROOT / "docs" / "metrics-and-alerts.md"
+GUIDE = ROOT / "docs" / "operations.md"
 
 
 def test_the_rules_are_sound():

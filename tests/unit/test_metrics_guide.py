@@ -12,7 +12,7 @@ from tests.checkout import ROOT
 from twelve.metrics import DETECTOR_RUNS, FAMILIES, Count
 from twelve.regions.cache import MISSED, RESULTS
 
-GUIDE = (ROOT / "docs" / "metrics-and-alerts.md").read_text()
+GUIDE = re.sub(r"^.*?^## Metrics$", "", (ROOT / "docs" / "operations.md").read_text(), flags=re.MULTILINE | re.DOTALL)
 FIRST_CELLS = re.findall(r"^\| (`.+?`(?:, `.+?`)*) \|", GUIDE, re.MULTILINE)
 NAMED = {name for cell in FIRST_CELLS for name in re.findall(r"`(\w+)`", cell)}
 ALERTS = {
