@@ -24,6 +24,7 @@ from urllib.parse import urlparse
 import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
+HERE = "127.0.0.1"
 CODENAME = "bookworm"
 BASE_IMAGE = f"debian:{CODENAME}-slim"
 TOOLS = ("buildah", "debootstrap")
@@ -40,6 +41,14 @@ PORTS_OF_A_SERVER = 7
 
 class Failed(Exception):
     """A step did not do what it should; the message says which, and its last words."""
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Say how long a step took."""
+    began = time.monotonic()
+    yield
+    print(f"{what}: {time.monotonic() - began:.0f} s", flush=True)
 
 
 def run(*command: str) -> str:
@@ -202,7 +211,7 @@ class Builder:
         """
         port = free_ports(PORTS_OF_A_SERVER)
         with self.running(container, image, {"PORT": port, "HEALTH_PORT": port + PORTS_OF_A_SERVER - 1}):
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://{HERE}:{port}"
 
     @contextmanager
     def running(
@@ -292,6 +301,6 @@ def free_ports(count: int) -> int:
     for first in range(18080, 28080, 100):
         with ExitStack() as held, suppress(OSError):
             for port in range(first, first + count):
-                held.enter_context(socket.socket()).bind(("127.0.0.1", port))
+                held.enter_context(socket.socket()).bind((HERE, port))
             return first
     raise Failed(f"no {count} neighbouring ports are free")

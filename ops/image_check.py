@@ -9,27 +9,18 @@ import itertools
 import json
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from handlers.healthcheck import ask
-from ops.builder import BASE_IMAGE, ROOT, Builder, Failed, Pip, install_tools
+from ops.builder import BASE_IMAGE, ROOT, Builder, Failed, Pip, install_tools, timed
 from twelve.tasks.registry import TASKS
 
 PICTURES = ROOT / "docs" / "pictures"
 PUBLIC_PORTS = {"8080/tcp", "8083/tcp", "8086/tcp"}
 ANSWER_TIMEOUT_S = 60
-
-
-@contextmanager
-def timed(what: str) -> Iterator[None]:
-    """Say how long a step took."""
-    began = time.monotonic()
-    yield
-    print(f"image-check: {what}: {time.monotonic() - began:.0f} s", flush=True)
 
 
 def check_configuration(configuration: Mapping[str, Any]) -> None:

@@ -1,12 +1,15 @@
 """What Grafana and Compose are given is well-formed, and each file names what the others have."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
+from handlers import access_log
+from ops import compose_check
 from tests.checkout import ROOT
 
 OPS = ROOT / "ops"
@@ -89,3 +92,21 @@ def test_every_prometheus_reads_the_alerts(name):
 def test_no_service_names_a_volume_that_is_not_declared():
     named = {volume.split(":")[0] for service in SERVICES.values() for volume in service["volumes"]}
     assert {name for name in named if not name.startswith(".")} == set(COMPOSE["volumes"])
+
+
+def test_the_check_builds_every_image_that_is_built_here():
+    assert set(compose_check.BUILT_FROM) == {name for name, service in SERVICES.items() if "build" in service}
+    stages = re.findall(r"^FROM \S+ AS (\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert {compose_check.target(name) for name in compose_check.BUILT_FROM} <= set(stages)
+
+
+def test_the_check_knows_every_port_that_prometheus_looks_at():
+    looked_at = {int(port) for port in re.findall(r":(\d+)\]", compose_check.SCRAPES)}
+    assert looked_at == {compose_check.TORCHSERVE, compose_check.EXPORTER, access_log.PORT}
+
+
+def test_the_check_lets_containers_write_where_the_file_does():
+    for name in compose_check.BUILT_FROM:
+        volumes = [volume.split(":")[1] for volume in SERVICES[name]["volumes"]]
+        assert SERVICES[name]["read_only"]
+        assert (*volumes, *SERVICES[name]["tmpfs"]) == compose_check.WRITABLE
