@@ -23,6 +23,7 @@ from twelve.image import FORMATS
 from twelve.openapi import document
 from twelve.service import Service
 from twelve.tasks import TASKS
+from twelve.wire import FORM
 
 SEED = 12
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "5"))
@@ -102,7 +103,17 @@ def excused(case: schemathesis.Case, answer: str) -> list[Any]:
     """Give the checks that say nothing of this case."""
     made = case.meta.phase.data.description
     is_beyond = made == HALF_MADE or any(sentence in answer for sentence in BEYOND_SCHEMAS)
-    return [positive_data_acceptance] * is_beyond + [negative_data_rejection] * (made == UNSPOILT)
+    is_unspoilt = made == UNSPOILT or has_parts_of_one_name(case)
+    return [positive_data_acceptance] * is_beyond + [negative_data_rejection] * is_unspoilt
+
+
+def has_parts_of_one_name(case: schemathesis.Case) -> bool:
+    """Say whether a list was put into a form: it becomes parts of one name, of which the last counts."""
+    return case.media_type == FORM and isinstance(case.body, dict) and any(map(is_list, case.body.values()))
+
+
+def is_list(value: Any) -> bool:
+    return isinstance(value, list)
 
 
 load_all_checks()
