@@ -15,7 +15,7 @@ DETECTRON2_SRC ?= $(D2)/pb1-detectron2-0.6
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help setup serve serve-edge restart-edge drain prove-rolling prove-chaos test test-fast test-edge test-document test-detectron2 check lint types contracts docs format train-small export image-check clean
+.PHONY: help setup serve serve-edge restart-edge drain prove-rolling prove-chaos prove-hostile test test-fast test-edge test-document test-detectron2 check lint types contracts load-path docs format train-small export image-check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ prove-rolling: $(READY) ## Restart and swap 50 times each under load, and write 
 prove-chaos: $(READY) ## Ask 100,000 requests while workers are killed, and judge each reply (half an hour)
 	@$(BIN)/python -m benchmarks.chaos
 
+prove-hostile: $(READY) ## Ask 100,000 broken requests and 300 bombs, and see that no worker dies or grows (15 minutes)
+	@$(BIN)/python -m benchmarks.hostile
+
 test: $(READY) ## Run the unit and integration tests
 	@$(BIN)/pytest -m "not edge"
 
@@ -63,7 +66,7 @@ $(D2_READY): $(READY) $(D2_FILES)
 	@sh ops/detectron2_env.sh $(VENV) $(D2)
 	@touch $@
 
-check: lint types contracts docs ## Check format, lint, types, import contracts and docs
+check: lint types contracts load-path docs ## Check format, lint, types, import contracts, what runs at load, and docs
 
 lint: $(READY)
 	@$(BIN)/ruff format --check --quiet . || { echo "some files are not formatted: run 'make format'" >&2; exit 1; }
@@ -74,6 +77,9 @@ types: $(READY)
 
 contracts: $(READY)
 	@$(BIN)/lint-imports --no-cache --no-logo
+
+load-path: $(READY)
+	@$(BIN)/python -m dev.load_path
 
 docs: $(READY)
 	@$(BIN)/ruff check --quiet --preview --select DOC102,DOC403 .

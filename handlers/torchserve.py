@@ -6,6 +6,7 @@ later, and lets one server a machine run.
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -45,6 +46,16 @@ BETWEEN_PROBES_S = 0.25
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": str(512 << 10)}
 """Of glibc: a picture's features (0.8 MB) go back to the system when a worker forgets them. Left to itself the
 allocator raises the threshold as it goes, and a worker with 256 MiB of features grows by half as much in holes."""
+
+INHERITED = re.compile(
+    r"PATH|HOME|USER|LOGNAME|HOSTNAME|LANG|TZ|TMPDIR|SSL_CERT_FILE|SSL_CERT_DIR"
+    r"|(LC|LD|PYTHON|JAVA|OMP|MKL|KMP|OPENBLAS|MALLOC|CUDA|CUDNN|CUBLAS|NVIDIA|TORCH|PYTORCH|ORT|OTEL)\w*"
+)
+"""Variables that TorchServe and the workers get of the launcher's: where programs and libraries lie, how many threads,
+which devices, where traces go. All others stay behind, for whoever breaks into a worker reads its environment first."""
+
+SECRET = re.compile(r"SECRET|TOKEN|PASS(WORD|WD|PHRASE)|KEY|CREDENTIAL", re.IGNORECASE)
+"""In the name of a variable that stays behind in any case."""
 
 TAIL_LINES = 30
 
@@ -255,15 +266,19 @@ def command(java: Path, run: RunDirectory, temporary: str, *, console: bool) -> 
 
 
 def environment(run: RunDirectory, *, threads: int) -> dict[str, str]:
-    """Give TorchServe's environment, which its workers inherit."""
+    """Give TorchServe's environment, which its workers inherit: our own settings, and what is harmless of ours."""
     own = {
         "LOG_LOCATION": str(run.logs),
         DIRECTORY_VARIABLE: str(run.metrics),
         "OMP_NUM_THREADS": str(threads),
         **ALLOCATOR,
     }
-    inherited = {name: value for name, value in os.environ.items() if name != "TS_CONFIG_FILE"}  # it would win silently
+    inherited = {name: value for name, value in os.environ.items() if _is_inherited(name)}
     return inherited | own
+
+
+def _is_inherited(name: str) -> bool:
+    return INHERITED.fullmatch(name) is not None and SECRET.search(name) is None
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -229,3 +229,15 @@ def test_the_environment_of_the_server_is_free_of_a_foreign_configuration(tmp_pa
     assert "TS_CONFIG_FILE" not in own
     assert own["OMP_NUM_THREADS"] == "2"
     assert own["PATH"] == os.environ["PATH"]
+
+
+@pytest.mark.parametrize("name", ["AWS_SECRET_ACCESS_KEY", "PYTHON_TOKEN", "cuda_password", "DATABASE_URL", "MYLD_X"])
+def test_the_environment_of_the_server_is_free_of_what_nobody_listed(tmp_path, monkeypatch, name):
+    monkeypatch.setenv(name, "secret")
+    assert name not in torchserve.environment(RunDirectory(tmp_path), threads=1)
+
+
+@pytest.mark.parametrize("name", ["CUDA_VISIBLE_DEVICES", "LD_PRELOAD", "OTEL_EXPORTER_OTLP_ENDPOINT", "LC_ALL"])
+def test_the_environment_of_the_server_has_what_libraries_need(tmp_path, monkeypatch, name):
+    monkeypatch.setenv(name, "1")
+    assert torchserve.environment(RunDirectory(tmp_path), threads=1)[name] == "1"
