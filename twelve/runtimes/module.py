@@ -21,10 +21,10 @@ class ModuleRuntime:
         device = next((weight.device for weight in self.module.parameters()), CPU.torch)
         with torch.inference_mode():
             answer = self.module(*(inputs[name].to(device) for name in self.inputs))
-        return named(answer, self.outputs)
+        return named(answer, self.outputs, device=inputs[self.inputs[0]].device)
 
 
-def named(answer: Tensor | Sequence[Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-    """Name a graph's outputs, one tensor or several, and bring them to the CPU."""
+def named(answer: Tensor | Sequence[Tensor], names: Sequence[str], *, device: torch.device) -> dict[str, Tensor]:
+    """Name a graph's outputs, one tensor or several, and bring them to where its inputs came from."""
     tensors = [answer] if isinstance(answer, Tensor) else list(answer)
-    return {name: tensor.cpu() for name, tensor in zip(names, tensors, strict=True)}
+    return {name: tensor.to(device) for name, tensor in zip(names, tensors, strict=True)}

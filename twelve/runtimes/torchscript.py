@@ -41,4 +41,4 @@ class TorchScriptRuntime:
         """Run the file's graph; see `Runtime.run`."""
         with torch.inference_mode():
             answer = self.module(*(inputs[name].to(self._device) for name in self.inputs))
-        return named(answer, self.outputs)
+        return named(answer, self.outputs, device=inputs[self.inputs[0]].device)
