@@ -15,7 +15,7 @@ DETECTRON2_SRC ?= $(D2)/pb1-detectron2-0.6
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help setup serve serve-edge restart-edge drain prove-rolling prove-chaos prove-hostile test test-fast test-edge test-document test-detectron2 check lint types contracts load-path docs format train-small export image-check clean
+.PHONY: help setup serve serve-edge restart-edge drain prove-rolling prove-chaos prove-overload prove-tax prove-hostile test test-fast test-edge test-document test-detectron2 check lint types contracts load-path docs format train-small export image-check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,12 @@ prove-rolling: $(READY) ## Restart and swap 50 times each under load, and write 
 
 prove-chaos: $(READY) ## Ask 100,000 requests while workers are killed, and judge each reply (half an hour)
 	@$(BIN)/python -m benchmarks.chaos
+
+prove-overload: $(READY) ## Ask ten times what the servers can answer, and see what becomes of them (four minutes)
+	@$(BIN)/python -m benchmarks.overload
+
+prove-tax: $(READY) ## Measure what nginx, TorchServe and the handler add to the service (ten minutes, 2.1 GB of disk)
+	@$(BIN)/python -m benchmarks.server_tax
 
 prove-hostile: $(READY) ## Ask 100,000 broken requests and 300 bombs, and see that no worker dies or grows (15 minutes)
 	@$(BIN)/python -m benchmarks.hostile

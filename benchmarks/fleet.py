@@ -1,11 +1,10 @@
 """nginx and servers for the proofs: started on free ports, their workers, and the CPU of each kind of process."""
 
-import os
 import ssl
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -55,8 +54,17 @@ def workers(edge: LiveEdge) -> list[psutil.Process]:
 
 def cpu_s(edge: LiveEdge) -> Counter[str]:
     """Give the CPU seconds used so far by each kind of process, that of this one and of workers that died included."""
-    used = Counter({CLIENTS: time.process_time()})
-    for process in _below(edge):
+    return Counter({CLIENTS: time.process_time()}) + cpu_by_kind(_below(edge))
+
+
+def cpu_by_kind(processes: Iterable[psutil.Process]) -> Counter[str]:
+    """Give the CPU seconds of processes.
+
+    Args:
+        processes: nginx, TorchServe, workers and others.
+    """
+    used: Counter[str] = Counter()
+    for process in processes:
         with suppress(psutil.NoSuchProcess):
             kind, times = _kind(process), process.cpu_times()
             used[kind] += times.user + times.system
@@ -88,12 +96,3 @@ def _kind(process: psutil.Process) -> str:
             return WORKERS
         return {"nginx": NGINX, "java": FRONTEND}.get(process.name(), OTHERS)
     return OTHERS
-
-
-def set_cores(edge: LiveEdge, cores: set[int]) -> None:
-    """Let everything that was launched run on these cores alone; what it starts later inherits that."""
-    for process in (psutil.Process(edge.process.pid), *_below(edge)):
-        with suppress(psutil.NoSuchProcess):
-            for thread in process.threads():
-                with suppress(ProcessLookupError):
-                    os.sched_setaffinity(thread.id, cores)

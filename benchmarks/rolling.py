@@ -27,6 +27,8 @@ import httpx
 import typer
 
 from handlers.torchserve import ROOT
+from tests.integration.edge_harness import PORTS_OF_A_SERVER, free_block
+from tests.integration.harness import free_ports
 from twelve.bundle import MANIFEST
 
 RESULT = ROOT / "benchmarks" / "rolling.json"
@@ -176,13 +178,13 @@ class Edge:
 @contextmanager
 def running(bundle: Path, folder: Path) -> Iterator[Edge]:
     """Run nginx and two servers in a folder."""
-    port, first = int(os.environ.get("HTTPS_PORT", "18443")), os.environ.get("INSTANCE_PORT", "18500")
+    port, metrics_port = free_ports(2)
     own = {
         "BUNDLE": bundle,
         "RUN_DIR": folder / "run",
         "HTTPS_PORT": port,
-        "EDGE_EXPORTER_PORT": port + 1,
-        "INSTANCE_PORT": first,
+        "EDGE_EXPORTER_PORT": metrics_port,
+        "INSTANCE_PORT": free_block(2 * PORTS_OF_A_SERVER),
         "PYTHONPATH": ROOT,
     }
     environment = {**os.environ, **{name: str(value) for name, value in own.items()}}

@@ -1,4 +1,4 @@
-"""Asking over TLS as cheaply as Python allows: requests written beforehand, on connections that are kept.
+"""Asking, over TLS or without, as cheaply as Python allows: requests written beforehand, on connections that are kept.
 
 Load comes from the machine that serves: what the clients spend is taken from the servers.
 """
@@ -27,7 +27,7 @@ class Reply:
 class Wire:
     """One client's connection, opened when it is needed."""
 
-    def __init__(self, port: int, trusting: ssl.SSLContext) -> None:
+    def __init__(self, port: int, trusting: ssl.SSLContext | None) -> None:
         self._port = port
         self._trusting = trusting
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
@@ -54,7 +54,9 @@ class Wire:
         return reply
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Give the connection's two ends."""
+        """Give the connection's two ends; one that nginx has closed meanwhile is opened anew."""
+        if self._streams is not None and self._streams[0].at_eof():
+            self.cut()
         if self._streams is None:
             self._streams = await asyncio.open_connection(HOST, self._port, ssl=self._trusting)
         return self._streams
