@@ -187,7 +187,9 @@ def perform(scene: Scene, pace_s: float) -> None:
     random.Random(0).shuffle(order)
     waiting: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     came: list[Sequence[int]] = []
-    threads = [threading.Thread(target=lambda: came.append(ask_all(scene, waiting))) for _ in range(CONNECTIONS)]
+    threads = [
+        threading.Thread(target=lambda: came.append(ask_all(scene, waiting)), daemon=True) for _ in range(CONNECTIONS)
+    ]
     for thread in threads:
         thread.start()
     began = time.monotonic()
