@@ -20,7 +20,7 @@ from twelve.image import FORMATS
 from twelve.service import Service
 from twelve.wire import JSON, Call, Reply
 
-BODIES, WARMING = 2500, 500
+BODIES, WARMING = 1500, 300
 LEAK_BYTES = 64 << 10
 
 
