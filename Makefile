@@ -15,7 +15,7 @@ DETECTRON2_SRC ?= $(D2)/pb1-detectron2-0.6
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help setup serve serve-edge restart-edge drain prove-rolling prove-chaos prove-overload prove-tax prove-hostile test test-fast test-edge test-document test-detectron2 check lint types contracts load-path docs format train-small export image-check clean
+.PHONY: help setup serve serve-edge restart-edge drain prove-rolling prove-chaos prove-overload prove-tax prove-hostile test test-fast test-edge test-document test-detectron2 check lint types contracts load-path docs format train-small export hashes sbom image-check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -100,6 +100,14 @@ train-small: $(READY) ## Make the default bundle from nothing in runs/small (abo
 
 export: $(READY) ## Write BUNDLE's graphs and server directory to build/
 	@$(BIN)/python -m export all $(BUNDLE)
+
+hashes: $(READY) ## Write requirements/hashes.txt anew, when a version in constraints.txt has changed
+	@$(BIN)/python -m ops.hashes
+
+sbom: $(READY) ## List every package of .venv with its version and licence in build/sbom.json (CycloneDX)
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-format JSON \
+		--output-file build/sbom.json $(BIN)/python
 
 image-check: $(READY) ## Build the Dockerfile, start the server in it and ask it (as root, on Debian)
 	@$(BIN)/python -m ops.image_check
