@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ from twelve.wire import Call
 HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
 PICTURE = picture(3, width=40, height=30)
 MOST_BYTES = 10_000
+
+NETWORK = frozenset({"socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"})
 
 Page = Callable[[BaseHTTPRequestHandler], None]
 
@@ -489,6 +492,31 @@ def test_a_server_fetches_nothing_unless_hosts_are_listed_and_says_how(
     assert (status, answer["error"]["code"], answer["error"]["at"]) == (422, "invalid-field", "image")
     assert "`image_hosts`" in answer["error"]["message"]
     assert connects == []
+
+
+@pytest.fixture
+def told() -> Iterator[list[str]]:
+    """Keep what Python itself tells of look-ups and connections, whoever asks for them. A hook cannot be taken off."""
+    seen: list[str] = []
+    listening = threading.Event()
+    listening.set()
+    sys.addaudithook(lambda event, _: seen.append(event) if event in NETWORK and listening.is_set() else None)
+    yield seen
+    listening.clear()
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_where_no_hosts_are_listed_nothing_is_looked_up_or_connected_to(told: list[str], trick: str) -> None:
+    off = Downloads(AllowList.of([], ["0.0.0.0/0"]), max_bytes=MOST_BYTES)
+    with pytest.raises(InvalidField, match="this server fetches no pictures"):
+        off.fetched([ImageUrl(url=TRICKS[trick].format(port=80))], ["image"])
+    assert told == []
+
+
+def test_look_ups_and_connections_are_told(told: list[str], site: Site) -> None:
+    one = Downloads(AllowList.of([f"http://localhost:{site.port}"], ["127.0.0.0/8", "::1/128"]), max_bytes=MOST_BYTES)
+    assert fetch(one, f"http://localhost:{site.port}/a.png") == PICTURE
+    assert set(told) == {"socket.getaddrinfo", "socket.connect"}
 
 
 def test_a_served_picture_by_url_answers_as_the_picture_itself(bundle: Path, site: Site) -> None:
