@@ -58,6 +58,9 @@ WARMING = 3000
 """Requests that are refused at once: Java's compiler has seen the way of a request often enough."""
 
 GENEROUS = Limits(rate=100_000, burst=100_000, per_client=1000, per_address=1000)
+PATIENCE_MS = "60000"
+"""The longest deadline there is: a model of that size is slow where others compute as well."""
+
 INSIDE_SHARE = 0.9
 
 HANDLER_TEXT = """\
@@ -146,7 +149,7 @@ def served(bundle: Path, graphs: Path, folder: Path, assemble: str) -> Iterator[
         wait_ready(server, run)
         started.enter_context(edge_nginx.running(site))
         trusting = ssl.create_default_context(cafile=str(site.certificate))
-        nginx = Way(site.port, trusting, {"Authorization": f"Bearer {key}"})
+        nginx = Way(site.port, trusting, {"Authorization": f"Bearer {key}", "X-Request-Timeout-Ms": PATIENCE_MS})
         yield Served(Way(ports.inference, None, {}), nginx, run.cache / NOTE)
 
 
