@@ -15,7 +15,7 @@ DETECTRON2_SRC ?= $(D2)/pb1-detectron2-0.6
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
-.PHONY: help setup serve serve-edge restart-edge drain prove-rolling prove-chaos prove-overload prove-tax prove-hostile test test-fast test-edge test-document test-detectron2 check lint types contracts load-path docs format train-small export hashes sbom image-check clean
+.PHONY: help setup serve serve-edge restart-edge drain prove-rolling prove-chaos prove-overload prove-tax prove-hostile test test-fast test-edge test-document test-detectron2 check lint types contracts load-path docs format train-small export hashes sbom image-check compose-check clean
 
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -111,6 +111,9 @@ sbom: $(READY) ## List every package of .venv with its version and licence in bu
 
 image-check: $(READY) ## Build the Dockerfile, start the server in it and ask it (as root, on Debian)
 	@$(BIN)/python -m ops.image_check
+
+compose-check: $(READY) ## Start what ops/compose.yaml starts and ask it, without an engine (as root, on Debian)
+	@$(BIN)/python -m ops.compose_check
 
 clean: ## Remove what was built; keeps .venv
 	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
