@@ -25,13 +25,13 @@ from typing import Annotated, Any
 import psutil
 import typer
 
-from benchmarks.fleet import trusting_of
+from benchmarks.fleet import GENEROUS, launched, trusting_of
 from benchmarks.hostile_bodies import Body, as_form, hostile_bodies
 from benchmarks.hostile_pictures import hostile_pictures
 from benchmarks.hostile_replies import MOST_GROWTH_BYTES, fault_of
 from benchmarks.wires import GONE, Wire, written
 from tests.checkout import ROOT
-from tests.integration.edge_harness import LiveEdge, edge_serving
+from tests.integration.edge_harness import LiveEdge
 
 RESULT = ROOT / "benchmarks" / "hostile.json"
 PATH = "/predictions/twelve"
@@ -41,7 +41,6 @@ MADE_AT_ONCE = 1000
 WARMING = 3000
 FIRST_SEED = 1_000_000
 SHOWN = 20
-NO_LIMIT = 1_000_000
 PATIENCE_S = 90.0
 """For one reply; nginx's longest deadline is 60 s."""
 
@@ -189,12 +188,9 @@ async def prove(edge: LiveEdge, count: int, pictures: Sequence[tuple[str, Body]]
 @contextmanager
 def served(bundle: Path, *, leak: bool) -> Iterator[LiveEdge]:
     """Serve a bundle, on request by workers that leak."""
-    with tempfile.TemporaryDirectory(prefix="hostile-") as name:
-        planted = Path(name) / "planted"
-        planted.mkdir()
-        (planted / "sitecustomize.py").write_text(LEAK if leak else "", encoding="utf-8")
-        limits = dict.fromkeys(("RATE", "BURST"), NO_LIMIT)
-        with edge_serving(bundle, Path(name), INSTANCES=SERVERS, PYTHONPATH=f"{planted}:{ROOT}", **limits) as edge:
+    with tempfile.TemporaryDirectory(prefix="planted-") as planted:
+        (Path(planted) / "sitecustomize.py").write_text(LEAK if leak else "", encoding="utf-8")
+        with launched(bundle, INSTANCES=SERVERS, PYTHONPATH=f"{planted}:{ROOT}", **GENEROUS) as edge:
             yield edge
 
 
