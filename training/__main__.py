@@ -101,8 +101,10 @@ def features(
     asked = extraction.Asked(
         out=out, detector=detector, engine=engine, workers=workers, reading=Reading(limits=limits, exif=exif)
     )
-    kinds = {RECIPE_SUFFIX: partial(_features_of_recipe, seed=seed, out=out)}
-    kinds.get(source.suffix, partial(extraction.features, asked=asked))(source)
+    if source.suffix == RECIPE_SUFFIX and source.is_file():
+        _features_of_recipe(source, seed, out)
+    else:
+        extraction.features(source, asked)
 
 
 def _features_of_recipe(recipe: Path, seed: int | None, out: Path | None) -> None:

@@ -64,12 +64,22 @@ class Settings:
             raise ConfigInvalid(
                 "the entry class_names is missing; list the detector's classes in the order of its labels"
             )
-        for name, value in values.items():
-            KINDS[types[name]].refuse_other(name, value)
+        cls.refuse_other_types(values)
         entries: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
         return cls(**entries)
+
+    @classmethod
+    def refuse_other_types(cls, values: Mapping[str, Any]) -> None:
+        """Hold entries that are known against what they may be.
+
+        Raises:
+            ConfigInvalid: One is of another type.
+        """
+        for name, kind in get_type_hints(cls).items():
+            if name in values:
+                KINDS[kind].refuse_other(name, values[name])
 
     def to_dict(self) -> dict[str, Any]:
         """Give all entries as JSON values."""

@@ -301,6 +301,8 @@ _DETECTRON2_C4: dict[str, Any] = {
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     # facebookresearch/vilbert-multi-task's script/extract_features.py over maskrcnn-benchmark (anchors: modeling/rpn/
     # anchor_generator.py; TO_REMOVE = 1: modeling/box_coder.py and structures/; ROIAlign without half pixels: csrc/).
+    # Differs: the script takes the regions' overlaps in pixels of the picture as it came, and adds its 1 to these; here
+    # the 1 is a pixel of the resized one, as in all other places. Pairs near the threshold may tell.
     X152_FPN: {
         **_SHARED,
         **_FPN,
