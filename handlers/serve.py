@@ -36,7 +36,7 @@ BUILD = Path("build")
 """As `twelve.assembly` has it, whose import would cost this small process all of torch."""
 
 EAGER = "eager"
-Engine = Literal["onnxruntime", "torchscript", "eager"]
+Engine = Literal["onnxruntime", "onnxruntime-int8", "torchscript", "eager"]
 
 EXAMPLES = """\
 The server is ready. One question of each group:
