@@ -258,6 +258,7 @@ def test_a_folders_settings_go_before_the_presets(tmp_path: Path, run: Run) -> N
     assert (config.short_side, config.long_side, config.means) == (96, 160, (1.0, 2.0, 3.0))
     assert (config.class_overlap, config.score_floor) == (0.4, 0.1)
     assert (config.fewest_regions, config.max_regions) == (5, 9)
+    assert config.resize == "torch"
 
 
 @pytest.mark.parametrize(

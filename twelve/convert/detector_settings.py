@@ -93,12 +93,15 @@ def _presets(form: Format, asked: str | None) -> Sequence[str]:
 
 
 def _of_folder(form: Format, source: DetectorSource) -> dict[str, Any]:
-    """Take what a folder's own file of settings says, as far as the format's code reads it."""
-    return {
+    """Take what a folder's own file of settings says, as far as the format's code reads it, and what that code does."""
+    if not source.settings:
+        return {}
+    said = {
         ours: _fitting(source.path, theirs, source.settings[theirs], ours)
         for theirs, ours in form.entries.items()
         if theirs in source.settings
     }
+    return {**form.of_folder, **said}
 
 
 def _fitting(path: Path, theirs: str, value: Any, ours: str) -> Any:

@@ -66,7 +66,7 @@ class RcnnConfig(Settings):
     Attributes:
         preset: Where the entries come from that a file leaves out.
         class_names: In the order of the labels, background left out.
-        resize: How a picture is resized, "cv2" or "pillow"; see `twelve.regions.resizing`.
+        resize: How a picture is resized, "pillow", "torch" or "cv2"; see `twelve.regions.resizing`.
         short_side: What its shorter side becomes,
         long_side: unless its longer side would exceed this.
         least_side: No side becomes smaller.
