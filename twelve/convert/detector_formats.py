@@ -168,7 +168,8 @@ FORMATS = (
         lists={},
     ),
     # unc-nlp/frcnn-vg-finetuned (transformers' research_projects/lxmert/modeling_frcnn.py), and the .pkl of
-    # airsplay/py-bottom-up-attention, from which it was made.
+    # airsplay/py-bottom-up-attention, from which it was made. Differs: both codes choose regions by one NMS over boxes
+    # corrected for their likeliest class; ours are chosen as those of the features that LXMERT and others learnt from.
     Format(
         name="bottom-up-attention",
         knows=_is_vg,
