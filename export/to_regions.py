@@ -49,7 +49,7 @@ def detector_exportable(detector: AnyDetector) -> Exportable:
         _full(detector, (_draw(size, detector.config, generator, given=given) for _ in range(DRAWN)))
         for given, size in enumerate(TRIED_PX, start=LEAST_GIVEN)
     )
-    return Exportable(graph, trials, matched)
+    return Exportable(graph, trials, matched, detector.config.rounding)
 
 
 def detector_graph(detector: AnyDetector, generator: torch.Generator) -> Graph:

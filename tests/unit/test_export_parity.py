@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.exportable import Exportable
-from export.parity import LIMIT, Mismatch, difference, measure
+from export.exportable import LIMIT, Exportable
+from export.parity import Mismatch, difference, measure
 from export.to_regions import detector_exportable, matched, tied_out
 from export.trials import model_exportables
 from tests.bundles import tiny_detector
@@ -40,6 +40,13 @@ def test_a_file_that_computes_almost_the_same_passes_with_its_figures() -> None:
     parity = measure(double_of(torch.tensor([1.0, -3.0])), runtime(2.0 + LIMIT), name="double.onnx")
     assert parity.trials == 1
     assert parity.worst == pytest.approx(LIMIT / 2, rel=0.01)
+
+
+def test_a_deep_net_may_be_given_a_wider_limit() -> None:
+    deep = replace(double_of(torch.tensor([1.0, -3.0])), limit=1e-3)
+    assert measure(deep, runtime(2.001), name="double.onnx").worst > LIMIT
+    with pytest.raises(Mismatch, match="at most 1e-03 is served"):
+        measure(deep, runtime(2.01), name="double.onnx")
 
 
 @pytest.mark.parametrize("by", [2.001, float("nan"), float("inf")])

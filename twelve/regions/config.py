@@ -215,6 +215,11 @@ class DetectorConfig(Settings):
         return Resizing(short_side=self.short_side, long_side=self.long_side, least_side=self.least_side)
 
     @property
+    def rounding(self) -> float:
+        """Give what engines may differ by, of an output's largest value."""
+        return 1e-4
+
+    @property
     def least_region_px(self) -> float:
         """Give the side, in pixels of the original picture, below which a region is left out."""
         return LEAST_REGION_PX

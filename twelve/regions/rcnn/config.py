@@ -203,6 +203,14 @@ class RcnnConfig(Settings):
         return 0.0
 
     @property
+    def rounding(self) -> float:
+        """Give what engines may differ by, of an output's largest value: sums run through a hundred layers.
+
+        Less than a pixel of a box, and a cosine of features above 0.9999.
+        """
+        return 1e-3
+
+    @property
     def feature_width(self) -> int:
         """Give F."""
         return {"fpn": self.head_width, "c4": self.width_of(len(self.blocks) - 1)}[self.body]
