@@ -6,7 +6,7 @@
 
 One preset a call; the report keeps those of other calls. Weights are drawn unless a folder is named: they decide what
 is found, not what it costs. Pictures are drawn, and handed over at the size the graph sees. Each engine runs each size
-once, in this order, so the first two warm it up; the two that are timed come last.
+in this order, so the first two warm it up; of the two that are timed, the lesser of two runs counts.
 """
 
 import json
@@ -22,7 +22,7 @@ from torch import Tensor
 from benchmarks.forward import machine
 from benchmarks.regions_x152 import CLASSES, picture, taught
 from export import int8, to_onnx, to_torchscript
-from export.to_regions import detector_graph, matched
+from export.to_regions import detector_graph, matched, tied_out
 from twelve.engines.graphs import Graph
 from twelve.regions.families import open_detector
 from twelve.regions.rcnn.config import RcnnConfig
@@ -38,6 +38,8 @@ CALIBRATED = ((320, 416), (416, 320), (480, 480), (256, 480))
 
 SETTINGS = ("proposals", "candidates", "bins", "res5_stride", "max_regions")
 """Entries of a configuration that decide what a picture costs, where it has them."""
+
+RUNS = 2
 
 NEAR_PX = 0.5
 """Boxes that are nearer than this in every corner are the same."""
@@ -68,16 +70,26 @@ def run(runtime: Runtime, pictures: Mapping[str, Tensor]) -> tuple[Answers, dict
     for size, image in pictures.items():
         height, width = image.shape[1:]
         given = torch.tensor([[0.0, 0.0, width, height], [width / 4, height / 4, width / 2, height / 2]])
-        since = time.process_time()
-        answers[size] = runtime.run(image=image, given=given)
-        cpu_s[size] = time.process_time() - since
+        runs = RUNS if (height, width) in TIMED else 1
+        answers[size], cpu_s[size] = min(
+            (_timed(runtime, image, given) for _ in range(runs)), key=lambda answered: answered[1]
+        )
     return answers, cpu_s
 
 
+def _timed(runtime: Runtime, image: Tensor, given: Tensor) -> tuple[dict[str, Tensor], float]:
+    since = time.process_time()
+    answer = runtime.run(image=image, given=given)
+    return answer, time.process_time() - since
+
+
 def agreement(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Say how far an answer is from eager's: boxes that have their like, labels, features where there is a like."""
+    """Say how far an answer is from eager's: boxes that have their like, labels, features where there is a like.
+
+    "tied_out" are regions that another of the same score replaced, at the end of a full answer.
+    """
     count = int(expected["count"])
-    laid = matched(dict(expected), dict(got))
+    laid, left_out = matched(dict(expected), dict(got)), tied_out(dict(expected), dict(got))
     apart = (expected["boxes"][:count] - laid["boxes"][:count]).abs().amax(dim=1)
     near = apart <= NEAR_PX
     features = torch.cat([expected["features"][:count][near], expected["given_features"]])
@@ -86,7 +98,8 @@ def agreement(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> dict
     return {
         "regions": count,
         "regions_got": int(got["count"]),
-        "boxes_matched": round(float(near.float().mean()), 4),
+        "tied_out": int(left_out.sum()),
+        "boxes_matched": round(float(near[~left_out].float().mean()), 4),
         "labels_equal": round(float((expected["labels"] == laid["labels"])[:count].float().mean()), 4),
         "largest_px": round(float(apart.max()), 4),
         "least_cosine": round(float(directions.min()), 6),

@@ -66,7 +66,7 @@ class Serving:
     """How a model directory is to be served.
 
     Attributes:
-        engine: "onnxruntime", "torchscript" or "eager".
+        engine: "onnxruntime", "onnxruntime-int8", "torchscript" or "eager".
         workers: Processes, each with the whole model.
         threads: Of each worker.
         batch_size: Most requests of a batch.

@@ -9,6 +9,9 @@ from torch import Tensor
 from twelve.engines.graphs import Graph
 from twelve.runtimes.module import ModuleRuntime
 
+LIMIT = 1e-4
+"""Of an output's largest value: what fp32 sums in another order may differ by, through all layers."""
+
 Outputs = dict[str, Tensor]
 
 
@@ -26,11 +29,13 @@ class Exportable:
         graph: What is written.
         trials: Inputs by name, of other shapes than the graph's example.
         matched: Stands the second outputs in the order of the first, where an order carries no meaning.
+        limit: Of an output's largest value, what a file's may differ by.
     """
 
     graph: Graph
     trials: tuple[Mapping[str, Tensor], ...]
     matched: Callable[[Outputs, Outputs], Outputs] = as_they_are
+    limit: float = LIMIT
 
     @cached_property
     def expected(self) -> tuple[Outputs, ...]:

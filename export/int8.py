@@ -16,7 +16,9 @@ import numpy as np
 import onnx
 import torch
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxscript import ir
 
+from export import winograd
 from twelve.errors import ConfigInvalid, TwelveError
 from twelve.image import ImageLimits, Picture, read
 from twelve.regions.detector import LEAST_GIVEN
@@ -46,10 +48,10 @@ def quantise(exported: Path, to: Path, images: Iterable[torch.Tensor]) -> int:
     Returns:
         How many operators were quantised.
     """
-    chosen = quantisable(onnx.load(str(exported), load_external_data=False))
-    with _quiet():
+    with _as_convolutions(exported) as plain, _quiet():
+        chosen = quantisable(onnx.load(str(plain), load_external_data=False))
         quantize_static(
-            str(exported),
+            str(plain),
             str(to),
             _Calibration(images),
             quant_format=QuantFormat.QDQ,
@@ -129,6 +131,19 @@ class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime 
             return None
         whole = np.array([[0, 0, image.shape[2], image.shape[1]]] * LEAST_GIVEN, dtype=np.float32)
         return {"image": image.numpy(), "given": whole}
+
+
+@contextmanager
+def _as_convolutions(exported: Path) -> Iterator[Path]:
+    """Write the file with what is to be quantised as convolutions again; beside it, for it may name others there."""
+    plain = exported.with_name(f"unfinished-plain-{exported.name}")
+    model = ir.load(exported)
+    winograd.restore(model, lambda weight: weight.startswith(STAGES))
+    try:
+        ir.save(model, plain)
+        yield plain
+    finally:
+        plain.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -10,9 +10,6 @@ from export.exportable import Exportable
 from twelve.errors import TwelveError
 from twelve.runtimes import Runtime
 
-LIMIT = 1e-4
-"""Of an output's largest value: what fp32 sums in another order may differ by, through all layers."""
-
 NOT_ZERO = 1e-12
 
 
@@ -61,11 +58,11 @@ def measure(exportable: Exportable, runtime: Runtime, *, name: str) -> Parity:
         got = exportable.matched(expected, runtime.run(**inputs))
         for output in graph.outputs:
             error = difference(expected[output], got[output])
-            if not error <= LIMIT:  # so that NaN is refused as well
+            if not error <= exportable.limit:  # so that NaN is refused as well
                 shapes = ", ".join(f"{key} {tuple(tensor.shape)}" for key, tensor in inputs.items())
                 raise Mismatch(
                     f"{name}: output '{output}' differs from the module's by {error:.1e} of its largest value on "
-                    f"{shapes}; at most {LIMIT:.0e} is served. Nothing was exported"
+                    f"{shapes}; at most {exportable.limit:.0e} is served. Nothing was exported"
                 )
             errors[output] = max(errors[output], error)
     return Parity(len(exportable.trials), errors)

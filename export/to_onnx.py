@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from export import winograd
 from export.operators import TRANSLATIONS
 from twelve.engines.graphs import Graph
 from twelve.runtimes.onnx_file import OnnxRuntime
@@ -41,6 +42,7 @@ def write(graph: Graph, path: Path) -> None:
         )
         assert program is not None
         _forget_origins(program)
+        winograd.rewrite(program.model)
         program.save(str(path), external_data=_weight_bytes(program) > MOST_INSIDE)
 
 

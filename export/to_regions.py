@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor
 
 from export.exportable import Exportable, Outputs
 from twelve.engines.exported import DETECTOR
@@ -26,6 +27,12 @@ CELLS = (6, 8)
 NOISE = 12
 """Of a drawn picture, in steps of 0 to 255: no two places look alike, so no two scores tie."""
 
+SAME_PX = 1.0
+"""Corners of one box, as two runtimes round it, are nearer."""
+
+TIE = 1e-4
+"""Scores that are nearer may come in either order."""
+
 
 def detector_exportable(detector: AnyDetector) -> Exportable:
     """Give the detector's graph and the pictures to try it on.
@@ -42,7 +49,7 @@ def detector_exportable(detector: AnyDetector) -> Exportable:
         _full(detector, (_draw(size, detector.config, generator, given=given) for _ in range(DRAWN)))
         for given, size in enumerate(TRIED_PX, start=LEAST_GIVEN)
     )
-    return Exportable(graph, trials, matched)
+    return Exportable(graph, trials, matched, detector.config.rounding)
 
 
 def detector_graph(detector: AnyDetector, generator: torch.Generator) -> Graph:
@@ -60,15 +67,45 @@ def matched(expected: Outputs, got: Outputs) -> Outputs:
         got: Of the same graph, from another runtime.
 
     Returns:
-        `got`, each region beside the one that lies nearest; unchanged where the two do not pair off.
+        `got`, each region beside the one that lies nearest, and a region that a tie left out as it was expected;
+        unchanged where the two do not pair off.
     """
     count = int(expected["count"])
-    distances = torch.cdist(expected["boxes"][:count], got["boxes"][:count], p=float("inf"))
-    nearest = distances.argmin(dim=1) if count else torch.arange(0)
-    if int(got["count"]) != count or len(nearest.unique()) != count:
+    nearest, alike = _likes(expected, got, count)
+    left_out = tied_out(expected, got)
+    if int(got["count"]) != count or not bool((alike | left_out).all()) or _shared(nearest[alike]):
         return got
     order = torch.cat([nearest, torch.arange(count, len(got["boxes"]))])
-    return {**got, **{name: got[name][order] for name in ("boxes", "features", "scores", "labels")}}
+    laid = {name: got[name][order] for name in ("boxes", "features", "scores", "labels")}
+    for name, rows in laid.items():
+        rows[:count][left_out] = expected[name][:count][left_out]
+    return {**got, **laid}
+
+
+def tied_out(expected: Outputs, got: Outputs) -> Tensor:
+    """Say which regions [count] have no like because their score ties with the last one that fits.
+
+    Only a full answer has a last one: beyond it are regions whose score may be the same but for rounding.
+    """
+    count = int(expected["count"])
+    _, alike = _likes(expected, got, count)
+    scores = expected["scores"][:count]
+    if count < len(expected["boxes"]):
+        return torch.zeros(count, dtype=torch.bool)
+    return ~alike & (scores - scores.min() <= TIE)
+
+
+def _likes(expected: Outputs, got: Outputs, count: int) -> tuple[Tensor, Tensor]:
+    """Give the region that lies nearest to each, and whether it is the same, [count] each."""
+    if not count or not int(got["count"]):
+        return torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.bool)
+    distances = torch.cdist(expected["boxes"][:count], got["boxes"][: int(got["count"])], p=float("inf"))
+    least = distances.min(dim=1)
+    return least.indices, least.values <= SAME_PX
+
+
+def _shared(rows: Tensor) -> bool:
+    return len(rows.unique()) < len(rows)
 
 
 def _draw(size: tuple[int, int], config: AnyConfig, generator: torch.Generator, *, given: int) -> Outputs:

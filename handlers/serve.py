@@ -38,7 +38,7 @@ BUILD = Path("build")
 """As `twelve.assembly` has it, whose import would cost this small process all of torch."""
 
 EAGER = "eager"
-Engine = Literal["onnxruntime", "torchscript", "eager"]
+Engine = Literal["onnxruntime", "onnxruntime-int8", "torchscript", "eager"]
 
 BATCH_SIZE = 8
 """Requests that a worker takes at once."""

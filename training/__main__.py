@@ -101,11 +101,14 @@ def features(
     asked = extraction.Asked(
         out=out, detector=detector, engine=engine, workers=workers, reading=Reading(limits=limits, exif=exif)
     )
-    kinds = {RECIPE_SUFFIX: partial(_features_of_recipe, seed=seed, out=out)}
-    kinds.get(source.suffix, partial(extraction.features, asked=asked))(source)
+    if source.suffix == RECIPE_SUFFIX and source.is_file():
+        recipe_features(source, seed, out)
+    else:
+        extraction.features(source, asked)
 
 
-def _features_of_recipe(recipe: Path, seed: int | None, out: Path | None) -> None:
+def recipe_features(recipe: Path, seed: int | None, out: Path | None) -> None:
+    """Find the regions of every picture that a recipe's tasks show."""
     chosen = Recipe.load(recipe, seed=seed, out=out)
     with bar("regions") as (on_total, on_progress):
         pipeline.features(chosen, on_total=on_total, on_progress=on_progress)
@@ -246,7 +249,7 @@ def everything(recipe: RecipePath, seed: Seed = None, out: Out = None, with_blin
         stages.append(("clean split", lambda: write_manifest(chosen.run.data)))
     if not (chosen.run.out / pipeline.DETECTOR / "detector.safetensors").is_file():
         stages.append(("detector", lambda: detector(recipe, seed, out)))
-    stages.append(("features", lambda: _features_of_recipe(recipe, seed, out)))
+    stages.append(("features", lambda: recipe_features(recipe, seed, out)))
     if chosen.loading.mined:
         stages.append(("negatives", lambda: negatives(recipe, seed, out)))
     stages.append(("model", lambda: run(recipe, seed, out)))

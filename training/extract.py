@@ -1,10 +1,12 @@
 """`python -m training features FOLDER|LIST|TAR --out STORE`: the regions of pictures as people have them.
 
 Exit codes: 0 complete · 2 a wrong command line or detector · 3 complete, some inputs rejected · 65 no source, another
-detector's store, or a damaged one · 75 stopped or busy, run the same command again.
+detector's store, or a damaged one · 75 stopped or busy, or the disk was full: run the same command again.
 """
 
-from collections.abc import Callable, Mapping
+import errno
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,7 +15,7 @@ from time import monotonic
 import typer
 from rich.console import Console
 
-from twelve.errors import ConfigInvalid
+from twelve.errors import ConfigInvalid, DataError
 from twelve.regions.extraction.cluster import RayEngine
 from twelve.regions.extraction.engine import DECODERS, Engine, LocalEngine
 from twelve.regions.extraction.looking import Reading
@@ -28,6 +30,7 @@ DEFAULT_DETECTOR = Path("model_store/small")
 ACTORS = 1
 REJECTS = 3
 RESUMABLE = 75
+FULL = (errno.ENOSPC, errno.EDQUOT)
 STOPPING = "stopping: the shard in hand will be finished; Ctrl-C again quits at once, and loses it"
 
 
@@ -65,9 +68,26 @@ def features(source: Path, asked: Asked) -> None:
         raise ConfigInvalid("--out: got none; name the folder of the store that the features go into")
     listed = open_source(source)
     engine = _engine(asked)
-    with wish_to_stop(STOPPING) as should_stop, shown(Console(stderr=True), monotonic) as show:
+    with (
+        _disk_told_of(asked.out),
+        wish_to_stop(STOPPING) as should_stop,
+        shown(Console(stderr=True), monotonic) as show,
+    ):
         outcome = extract(listed, asked.out, engine, reading=asked.reading, on_progress=show, should_stop=should_stop)
     _report(outcome)
+
+
+@contextmanager
+def _disk_told_of(store: Path) -> Iterator[None]:
+    """Say in a sentence what the store's disk refused; what was committed before stays."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or store
+        if error.errno in FULL:
+            typer.echo(f"{where}: the disk is full; make room, and the same command goes on from here", err=True)
+            raise typer.Exit(RESUMABLE) from error
+        raise DataError(f"{where}: cannot be read or written: {error.strerror or error}") from error
 
 
 def _report(outcome: Extracted) -> None:

@@ -17,9 +17,10 @@ from export import folder, to_onnx
 from export.__main__ import app
 from export.agreement import Verdict, compare
 from export.archive import Serving, make_model_directory
+from export.exportable import LIMIT
 from export.folder import KINDS, Written, missing
 from export.mar import make_archive
-from export.parity import LIMIT, Mismatch, measure
+from export.parity import Mismatch, measure
 from export.source import graph_names
 from export.trials import model_exportables
 from tests.bundles import make_tiny_bundle, picture

@@ -258,12 +258,15 @@ def test_a_folders_settings_go_before_the_presets(tmp_path: Path, run: Run) -> N
     assert (config.short_side, config.long_side, config.means) == (96, 160, (1.0, 2.0, 3.0))
     assert (config.class_overlap, config.score_floor) == (0.4, 0.1)
     assert (config.fewest_regions, config.max_regions) == (5, 9)
+    assert config.resize == "torch"
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("input: {min_size_test: large}", "its setting input.min_size_test is 'large', expected numbers"),
+        ("input: {min_size_test: .nan}", "its setting input.min_size_test is nan, expected numbers"),
+        ("input: {max_size_test: .inf}", "its setting input.max_size_test is inf, expected numbers"),
         ("a: [", "config.yaml: is no YAML: "),
         ("- 1", "config.yaml: expected a mapping of settings"),
         ("!!python/object/apply:os.system ['exit']", "config.yaml: is no YAML: could not determine a constructor"),
@@ -274,6 +277,24 @@ def test_a_folders_broken_settings_are_refused(tmp_path: Path, run: Run, text: s
     assert code == 65
     assert says in err.splitlines()[-1]
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("wished", "says"),
+    [
+        ({"preset": ["r101-c4"]}, 'wished.json: preset: got ["r101-c4"], want a text'),
+        ({"class_names": 5}, "wished.json: class_names: got 5, want a list of texts"),
+        ({"class_names": "abc"}, 'wished.json: class_names: got "abc", want a list of texts'),
+        ({"proposals": "40"}, 'wished.json: proposals: got "40", want a whole number'),
+    ],
+)
+def test_wished_settings_of_another_type_are_refused(
+    tmp_path: Path, run: Run, wished: dict[str, object], says: str
+) -> None:
+    (tmp_path / "wished.json").write_text(json.dumps(wished))
+    code, _, err = run("import-detector", *tiny_source(tmp_path)[:3], "--settings", tmp_path / "wished.json")
+    assert code == 2
+    assert says in err
 
 
 def tiny_source(tmp_path: Path, name: str = "bua-d2-frcn-r101") -> list[object]:

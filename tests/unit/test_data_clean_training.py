@@ -89,7 +89,7 @@ def test_answers_are_listed_from_what_cleaning_leaves(root):
     assert pipeline.vocabularies(few)["vqa"].answers == ()
 
 
-STAGES = ("detector", "features", "run", "evaluate", "bundle")
+STAGES = ("detector", "recipe_features", "run", "evaluate", "bundle")
 
 
 def run_all(root: Path, monkeypatch: pytest.MonkeyPatch, said: str = "") -> list[bool]:

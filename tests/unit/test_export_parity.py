@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from export.exportable import Exportable
-from export.parity import LIMIT, Mismatch, difference, measure
-from export.to_regions import detector_exportable, matched
+from export.exportable import LIMIT, Exportable
+from export.parity import Mismatch, difference, measure
+from export.to_regions import detector_exportable, matched, tied_out
 from export.trials import model_exportables
 from tests.bundles import tiny_detector
 from twelve.engines.graphs import Graph
@@ -40,6 +40,13 @@ def test_a_file_that_computes_almost_the_same_passes_with_its_figures() -> None:
     parity = measure(double_of(torch.tensor([1.0, -3.0])), runtime(2.0 + LIMIT), name="double.onnx")
     assert parity.trials == 1
     assert parity.worst == pytest.approx(LIMIT / 2, rel=0.01)
+
+
+def test_a_deep_net_may_be_given_a_wider_limit() -> None:
+    deep = replace(double_of(torch.tensor([1.0, -3.0])), limit=1e-3)
+    assert measure(deep, runtime(2.001), name="double.onnx").worst > LIMIT
+    with pytest.raises(Mismatch, match="at most 1e-03 is served"):
+        measure(deep, runtime(2.01), name="double.onnx")
 
 
 @pytest.mark.parametrize("by", [2.001, float("nan"), float("inf")])
@@ -77,6 +84,37 @@ def test_regions_found_in_another_order_are_laid_side_by_side() -> None:
 def test_another_count_of_regions_is_left_as_it_is() -> None:
     fewer = {**found([2, 0, 1]), "count": torch.tensor(2)}
     assert matched(found([0, 1, 2]), fewer) is fewer
+
+
+def full(rows: list[int], scores: list[float]) -> dict[str, Tensor]:
+    places = torch.tensor([[0.0, 0, 9, 9], [5, 5, 20, 20], [30, 30, 40, 44], [60, 60, 80, 88]])
+    boxes = places[rows]
+    return {
+        "boxes": boxes,
+        "features": boxes * 3,
+        "scores": torch.tensor(scores),
+        "labels": torch.tensor(rows),
+        "count": torch.tensor(len(rows)),
+    }
+
+
+def test_a_region_that_a_tie_left_out_of_a_full_answer_is_excused() -> None:
+    expected, got = full([0, 1, 2], [0.9, 0.8, 0.7]), full([1, 0, 3], [0.9, 0.8, 0.70002])
+    assert tied_out(expected, got).tolist() == [False, False, True]
+    assert torch.equal(matched(expected, got)["labels"], expected["labels"])
+
+
+def test_a_region_that_is_lost_without_a_tie_is_not_excused() -> None:
+    expected, got = full([0, 1, 2], [0.9, 0.8, 0.7]), full([0, 3, 2], [0.9, 0.8, 0.7])
+    assert not bool(tied_out(expected, got).any())
+    assert matched(expected, got) is got
+
+
+def test_an_answer_that_is_not_full_has_no_last_place_to_tie_for() -> None:
+    other = found([0, 1, 2])
+    other["boxes"] = other["boxes"].clone()
+    other["boxes"][0] += 90
+    assert not bool(tied_out(found([0, 1, 2]), other).any())
 
 
 def test_the_detector_is_tried_on_pictures_of_other_sizes_with_things_in_them() -> None:

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from export import folder
 from export.__main__ import app
-from export.parity import LIMIT
+from export.exportable import LIMIT
 from export.source import DetectorFolder, graph_names, open_source
 from tests.bundles import tiny_detector
 from tests.rcnn import net, tiny

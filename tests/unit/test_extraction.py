@@ -20,13 +20,13 @@ from twelve.errors import ConfigInvalid, DataError, EngineFailed
 from twelve.features import FeatureStore, RegionSet
 from twelve.features.disk import Busy
 from twelve.image import ImageLimits, Picture
-from twelve.regions.extraction.cluster import RayEngine, Worker, parcels_table, seen_in
+from twelve.regions.extraction.cluster import LEG_BYTES, RayEngine, Worker, leg_of, parcels_table, seen_in
 from twelve.regions.extraction.engine import READ_AHEAD, EntryId, LocalEngine
 from twelve.regions.extraction.ledger import Ledger, Outcome
 from twelve.regions.extraction.looking import Fault, Reading
 from twelve.regions.extraction.run import LEDGER_FOLDER, Extracted, Progress, extract
 from twelve.regions.extraction.showing import described
-from twelve.regions.extraction.sources import Archive, Entry, Folder, Parcel, TextList
+from twelve.regions.extraction.sources import Archive, Entry, FileEntry, Folder, Parcel, TextList
 from twelve.regions.extraction.stopping import wish_to_stop
 
 WIDTH = 4
@@ -234,7 +234,9 @@ def test_exif_that_is_not_heeded_leaves_the_picture_lying(tmp_path: Path) -> Non
     assert (wide.width, wide.height) == (tall.height, tall.width) == odd_pictures.SIDES
 
 
-@pytest.mark.parametrize("error", [RuntimeError("out of memory"), EngineFailed("a graph failed")])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("out of memory"), MemoryError("so too"), EngineFailed("a graph failed")]
+)
 def test_a_picture_that_the_detector_fails_on_is_rejected_alone_and_tried_again(
     folder: Path, tmp_path: Path, error: Exception
 ) -> None:
@@ -333,6 +335,29 @@ def test_an_actor_answers_as_the_local_engine_does(folder: Path, tmp_path: Path)
                 assert torch.equal(here.regions.features, there.regions.features)
                 assert torch.equal(here.regions.labels, there.regions.labels)
                 assert (here.regions.width, here.regions.given) == (there.regions.width, there.regions.given)
+
+
+def test_a_worker_of_ray_is_told_of_names_that_are_no_utf_8(folder: Path) -> None:
+    odd = os.fsdecode(os.fsencode(folder) + b"/\xff.png")
+    os.rename(next(folder.rglob("*.png")), odd)
+    row = Worker(Extractor, Reading())(parcels_table([Parcel(path=odd)])).to_pylist()[0]
+    assert row["key"] is not None, row["reason"]
+
+
+class Heavy:
+    """An archive's picture of a third of what a leg may weigh."""
+
+    name, stamp = "heavy", (1,)
+    data = bytes(LEG_BYTES // 3 + 1)
+
+    def parcel(self, limits: ImageLimits) -> Parcel:
+        return Parcel(data=self.data)
+
+
+def test_what_is_sent_to_ray_at_once_is_bounded_by_count_and_by_bytes(folder: Path) -> None:
+    heavy = iter([Heavy()] * 8)
+    assert [len(leg_of(heavy, 4, Reading())) for _ in range(3)] == [3, 3, 2]
+    assert len(leg_of(iter([FileEntry(str(folder / "none.png"))] * 8), 4, Reading())) == 4
 
 
 def test_ray_that_is_missing_is_told_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,28 @@ def test_a_record_without_an_image_is_told_by_its_line(folder: Path, line: str) 
 
 
 @pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("list.jsonl", '{"image": "a/1.jpg"}\n{"image": "a/\\u0000.jpg"}\n', r"line 2 names 'a/\\x00\.jpg'"),
+        ("list.jsonl", '{"image": "a/1.jpg"}\n{"image": "a/\\ud800.jpg"}\n', r"line 2 names 'a/\\ud800\.jpg'"),
+        ("list.txt", "a/1.jpg\na/\0.jpg\n", r"line 2 names 'a/\\x00\.jpg', which no file can be called"),
+    ],
+)
+def test_a_path_that_no_file_can_have_is_told_by_its_line(folder: Path, name: str, content: str, said: str) -> None:
+    (folder / name).write_text(content)
+    entries = iter(open_source(folder / name))
+    assert next(entries).name == f"{folder}/a/1.jpg"
+    with pytest.raises(DataError, match=said):
+        next(entries)
+
+
+@pytest.mark.parametrize(("name", "line"), [("list.txt", "a/1.jpg"), ("list.jsonl", '{"image": "a/1.jpg"}')])
+def test_a_mark_of_byte_order_is_no_part_of_the_first_path(folder: Path, name: str, line: str) -> None:
+    (folder / name).write_text(f"\ufeff{line}\n", encoding="utf-8")
+    assert names(open_source(folder / name), folder) == ["a/1.jpg"]
+
+
+@pytest.mark.parametrize(
     ("suffix", "mode", "count"), [(".tar", "w", 4), (".tar.gz", "w:gz", None), (".tgz", "w:gz", None)]
 )
 def test_an_archive_gives_the_bytes_of_its_pictures(

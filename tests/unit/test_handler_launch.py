@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
@@ -17,7 +18,7 @@ from handlers import java, serve, torchserve
 from handlers.healthcheck import NotReady, Server
 from handlers.torchserve import TEMPLATE, Ports, RunDirectory, ServerDied, check_alive, effective_config
 from tests.bundles import make_tiny_bundle
-from twelve.assembly import Settings
+from twelve.assembly import ENGINES, Settings
 from twelve.errors import ConfigInvalid, StartupError
 from twelve.image import ImageLimits
 from twelve.service import Service
@@ -163,7 +164,13 @@ def test_a_dead_server_is_told_with_its_exit_code_and_the_logs_tail(process, run
     assert died.value.exit_code == 137
 
 
-@pytest.mark.parametrize(("engine", "exports"), [("onnxruntime", True), ("torchscript", True), ("eager", False)])
+def test_a_server_may_have_any_engine_that_there_is():
+    assert set(get_args(serve.Engine)) == set(ENGINES)
+
+
+@pytest.mark.parametrize(
+    ("engine", "exports"), [("onnxruntime", True), ("onnxruntime-int8", True), ("torchscript", True), ("eager", False)]
+)
 def test_the_export_itself_decides_what_is_up_to_date(tmp_path, monkeypatch, engine, exports):
     bundle = make_tiny_bundle(tmp_path / "tiny")
     called = []

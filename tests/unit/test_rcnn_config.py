@@ -50,6 +50,9 @@ def test_a_file_may_leave_out_what_its_preset_says(tmp_path: Path) -> None:
         ({"anchor_sides": [32.0, 64.0]}, "anchor_sides: got 2 numbers, want 5: one for each map of the pyramid"),
         ({"means": [0.0]}, "means: got 1 numbers, want 3: one a channel"),
         ({"blocks": [3, 4]}, "blocks: got 2 numbers, want 4: res2 to res5"),
+        ({"bins": 0}, "bins: got 0, want at least 1"),
+        ({"groups": -1}, "groups: got -1, want at least 1"),
+        ({"deviations": [1.0, 0, 1.0]}, "deviations: got 0, want numbers above 0"),
     ],
 )
 def test_what_makes_no_detector_is_refused(entries: dict[str, Any], sentence: str, tmp_path: Path) -> None:
@@ -70,6 +73,53 @@ def test_a_broken_file_is_refused_with_its_name(content: str, tmp_path: Path) ->
     (tmp_path / "detector.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(ConfigInvalid, match=r"detector\.json"):
         open_config(tmp_path)
+
+
+@pytest.mark.parametrize("preset", ["small", "x152-fpn"])
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("proposals", "300", 'got "300", want a whole number'),
+        ("proposals", 300.0, "got 300.0, want a whole number"),
+        ("proposals", True, "got true, want a whole number"),
+        ("score_floor", None, "got null, want a number"),
+        ("score_floor", float("nan"), "got NaN, want a number"),
+        ("anchor_sides", 32.0, "got 32.0, want a list of numbers"),
+        ("anchor_sides", [32.0, "64"], r'got \[32.0, "64"\], want a list of numbers'),
+        ("class_names", "car", 'got "car", want a list of texts'),
+        ("class_names", [], r"got \[\], want a list of texts"),
+        ("class_names", {"car": 0}, 'got {"car": 0}, want a list of texts'),
+        ("class_names", [1] * 100, r"got \[1, 1, .*…, want a list of texts"),
+    ],
+)
+def test_an_entry_of_another_type_is_refused_by_its_name(
+    preset: str, name: str, value: Any, sentence: str, tmp_path: Path
+) -> None:
+    values = {"preset": preset, "class_names": ["car"], name: value}
+    (tmp_path / "detector.json").write_text(json.dumps(values))
+    with pytest.raises(ConfigInvalid, match=rf"detector\.json: {name}: {sentence}"):
+        open_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "sentence"),
+    [
+        ("body", 3, "got 3, want a text"),
+        ("ceil_pool", 0, "got 0, want true or false"),
+        ("blocks", [3, 4, 6.5, 3], "want a list of whole numbers"),
+    ],
+)
+def test_so_is_one_that_only_the_published_families_have(name: str, value: Any, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "detector.json").write_text(json.dumps({"preset": "r50-fpn", "class_names": ["car"], name: value}))
+    with pytest.raises(ConfigInvalid, match=rf"detector\.json: {name}: .*{sentence}"):
+        open_config(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "5", '"small"', "null", '{"preset": null}', "[" * 100_000])
+def test_what_is_no_object_with_a_preset_is_refused_with_its_file(content: str, tmp_path: Path) -> None:
+    (tmp_path / "detector.json").write_text(content)
+    with pytest.raises(ConfigInvalid, match=r"detector\.json: "):
+        open_detector(tmp_path)
 
 
 def test_each_family_opens_its_own(tmp_path: Path) -> None:

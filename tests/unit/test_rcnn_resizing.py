@@ -9,9 +9,10 @@ import torch
 from twelve.image import Picture
 from twelve.regions.local import prepare, resized
 from twelve.regions.rcnn.config import LEAST_SIDE, RcnnConfig
-from twelve.regions.resizing import Cv2Resizing, PillowResizing
+from twelve.regions.resizing import Cv2Resizing, PillowResizing, TorchResizing
 
 CV2 = Cv2Resizing(short_side=30, long_side=50, least_side=4)
+TORCH = TorchResizing(short_side=30, long_side=50, least_side=4)
 PILLOW = PillowResizing(short_side=30, long_side=50, least_side=4)
 ROUNDING = 1e-3
 """Of 255: OpenCV and torch weigh in float32, the loop below in float64."""
@@ -55,6 +56,19 @@ def test_shrinking_smooths_as_pillow_does_and_not_as_opencv_does() -> None:
     pillow = pillow_resized(image, 40, 30)
     assert (smooth - pillow).abs().max() <= 1
     assert (sharp - pillow).abs().mean() > 20
+
+
+@pytest.mark.parametrize(("height", "width"), [(45, 61), (90, 120), (17, 23)])
+def test_torchs_resizing_smooths_nothing_and_goes_by_the_rounded_sides(height: int, width: int) -> None:
+    pixels = picture(height, width)
+    found = TORCH.resize(pixels)
+    assert tuple(found.shape[1:]) == TORCH.sides(height, width) == PILLOW.sides(height, width)
+    assert TORCH.scale(height, width) == PILLOW.scale(height, width)
+    y, x = (np.clip((5 + 0.5) / factor - 0.5, 0, None) for factor in reversed(TORCH.scale(height, width)))
+    (top, down), (left, across) = divmod(y, 1), divmod(x, 1)
+    corners = pixels[0, int(top) : int(top) + 2, int(left) : int(left) + 2].double().numpy()
+    expected = np.array([1 - down, down]) @ corners @ np.array([1 - across, across])
+    assert abs(float(found[0, 5, 5]) - expected) < ROUNDING
 
 
 def pillow_resized(image: Picture, width: int, height: int) -> torch.Tensor:

@@ -2,17 +2,20 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from twelve.boxes import locations
 from twelve.image import Picture
 from twelve.regions.config import DetectorConfig
 from twelve.regions.detector import INPUTS, OUTPUTS, Detector
 from twelve.regions.extractor import UNKNOWN_LABEL, RegionSet
-from twelve.regions.local import DetectorExtractor, prepare, resized
+from twelve.regions.local import LEAST_SIDE_PX, DetectorExtractor, prepare, resized
+from twelve.regions.rcnn.config import PRESETS, RcnnConfig
 from twelve.runtimes.module import ModuleRuntime
 
 TINY = DetectorConfig(
@@ -88,6 +91,46 @@ def test_a_picture_in_which_nothing_is_found_is_one_region() -> None:
     assert regions.boxes_px.tolist() == [[0, 0, 120, 90]]
     assert regions.scores.tolist() == [0]
     assert regions.labels.tolist() == [UNKNOWN_LABEL]
+
+
+SLIVERS = [[3.0, 4.0, 3.0, 30.0], [10.0, 4.0, 10.2, 30.0], [118.0, 70.0, 300.0, 70.0], [120.0, 90.0, 120.0, 90.0]]
+"""No width; little; no height and beyond the picture; none of both in its last corner."""
+
+
+class Fixed:
+    """A runtime that finds slivers and one box in whatever it is shown."""
+
+    def run(self, **inputs: Tensor) -> dict[str, Tensor]:
+        boxes = torch.tensor([*SLIVERS, [10.0, 10.0, 60.0, 50.0]])
+        count = len(boxes)
+        return {
+            "boxes": boxes,
+            "features": torch.ones(count, 4),
+            "scores": torch.linspace(1, 0, count),
+            "labels": torch.zeros(count, dtype=torch.long),
+            "count": torch.tensor(count),
+            "given_features": torch.ones(len(inputs["given"]), 4),
+        }
+
+
+def slivers_by(config: Any) -> RegionSet:
+    unscaled = replace(config, short_side=90, long_side=120, least_side=1)
+    return DetectorExtractor(Fixed(), unscaled, digest="sha256:test").extract(picture(90, 120))
+
+
+def test_the_small_detector_gives_no_slivers() -> None:
+    assert slivers_by(TINY).boxes_px.tolist() == [[10.0, 10.0, 60.0, 50.0]]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_published_detector_keeps_all_its_rows_and_none_is_empty(preset: str) -> None:
+    regions = slivers_by(RcnnConfig.of(preset, ["car"]))
+    assert len(regions) == len(SLIVERS) + 1
+    assert locations(regions.boxes_px, height=90, width=120).shape == (len(regions), 5)
+    assert regions.boxes_px[1].tolist() == torch.tensor(SLIVERS[1]).tolist()
+    thin = torch.tensor([[3.0, 4, 3 + LEAST_SIDE_PX, 30], [118.0, 70, 120, 70 + LEAST_SIDE_PX]])
+    assert torch.equal(regions.boxes_px[[0, 2]], thin)
+    assert torch.equal(regions.boxes_px[4], torch.tensor([10.0, 10.0, 60.0, 50.0]))
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -25,7 +25,8 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         metavar="NAME",
-        help="onnxruntime, torchscript or eager; if none is named, the first where it was exported, else the last.",
+        help="onnxruntime, onnxruntime-int8, torchscript or eager; if none is named, the first where it was exported, "
+        "else the last.",
     ),
 ]
 DrawOption = Annotated[Path | None, typer.Option("--draw", metavar="PNG", help="Draw the outcome into this file.")]

@@ -66,6 +66,7 @@ class Format:
         renaming: Makes their names of ours.
         turns: What is not taken over as it is.
         settings: Where their code differs from the preset.
+        of_folder: Where the code that reads a folder with a file of settings differs.
         entries: Our settings by the names that the format's own file of settings has for them.
         optional: Pattern of our parameters that a file may lack, because the settings give them too.
         lists: Of class names, by their count.
@@ -77,6 +78,7 @@ class Format:
     renaming: Renaming = DETECTRON2
     turns: Sequence[Turn] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    of_folder: Mapping[str, Any] = field(default_factory=dict)
     entries: Mapping[str, str] = field(default_factory=dict)
     optional: str = ""
     lists: Mapping[int, str] = field(default_factory=lambda: LISTS)
@@ -166,9 +168,15 @@ FORMATS = (
         lists={},
     ),
     # unc-nlp/frcnn-vg-finetuned (transformers' research_projects/lxmert/modeling_frcnn.py), and the .pkl of
-    # airsplay/py-bottom-up-attention, from which it was made.
+    # airsplay/py-bottom-up-attention, from which it was made. Differs: both codes choose regions by one NMS over boxes
+    # corrected for their likeliest class; ours are chosen as those of the features that LXMERT and others learnt from.
     Format(
-        name="bottom-up-attention", knows=_is_vg, presets=(VG_R101_C4,), entries=BOTTOM_UP_ENTRIES, optional=ANCHORS
+        name="bottom-up-attention",
+        knows=_is_vg,
+        presets=(VG_R101_C4,),
+        of_folder={"resize": "torch"},
+        entries=BOTTOM_UP_ENTRIES,
+        optional=ANCHORS,
     ),
     # MILVLG/bottom-up-attention.pytorch, --mode caffe: bua/caffe/modeling (BUABoxes and BUABox2BoxTransform have
     # TO_REMOVE = 1) and configs/bua-caffe. Differs: its least side of a proposal is 16 px of the picture as it came.

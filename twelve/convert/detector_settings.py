@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,10 +70,14 @@ def _wished(path: Path | None) -> dict[str, Any]:
         return {}
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigInvalid(f"{path}: is no JSON: {error}") from error
     if not isinstance(values, dict):
         raise ConfigInvalid(f"{path}: holds a {type(values).__name__}, expected an object with entries of a detector")
+    try:
+        RcnnConfig.refuse_other_types(values)
+    except ConfigInvalid as error:
+        raise ConfigInvalid(f"{path}: {error.message}") from error
     return values
 
 
@@ -88,19 +93,22 @@ def _presets(form: Format, asked: str | None) -> Sequence[str]:
 
 
 def _of_folder(form: Format, source: DetectorSource) -> dict[str, Any]:
-    """Take what a folder's own file of settings says, as far as the format's code reads it."""
-    return {
+    """Take what a folder's own file of settings says, as far as the format's code reads it, and what that code does."""
+    if not source.settings:
+        return {}
+    said = {
         ours: _fitting(source.path, theirs, source.settings[theirs], ours)
         for theirs, ours in form.entries.items()
         if theirs in source.settings
     }
+    return {**form.of_folder, **said}
 
 
 def _fitting(path: Path, theirs: str, value: Any, ours: str) -> Any:
     """Make a setting's value one of ours: several numbers where we have several, whole ones where ours are."""
     kind = KINDS[ours]
     several = value if isinstance(value, list) else [value]
-    if not several or not all(type(one) in NUMBERS for one in several):
+    if not several or not all(type(one) in NUMBERS and math.isfinite(one) for one in several):
         raise WeightsInvalid(f"{path.parent}: its setting {theirs} is {value!r:.40}, expected numbers")
     return tuple(map(float, several)) if kind not in NUMBERS else kind(several[0])
 

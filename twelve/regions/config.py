@@ -3,15 +3,22 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self, get_type_hints
 
 from twelve.errors import BundleMissing, ConfigInvalid
 from twelve.regions.resizing import Resizing
 
 SMALL = "small"
+
+SHOWN = 60
+"""Characters of a wrong value that a sentence shows."""
+
+LEAST_REGION_PX = 0.5
+"""A thinner region, in pixels of the original picture, holds nothing that the small detector could describe."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,30 +40,46 @@ class Settings:
 
         Raises:
             BundleMissing: There is no such file.
-            ConfigInvalid: It is no JSON object, or has a missing or unknown entry.
+            ConfigInvalid: It is no JSON object, or has a missing or unknown entry, or one of another type.
         """
         if not path.is_file():
             raise BundleMissing(f"{path}: there is no such file; a detector is a folder with it and its weights")
         try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, ConfigInvalid) as error:
+            return cls.from_dict(_object(path))
+        except (ValueError, RecursionError, ConfigInvalid) as error:
             raise ConfigInvalid(f"{path}: {error}") from error
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Read what `to_dict` gave."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` gave.
+
+        Raises:
+            ConfigInvalid: An entry is missing or unknown or of another type, or makes no detector.
+        """
+        types = get_type_hints(cls)
+        unknown = sorted(set(values) - set(types))
         if unknown:
-            raise ConfigInvalid(f"unknown entries {', '.join(unknown)}; a detector has {', '.join(sorted(known))}")
+            raise ConfigInvalid(f"unknown entries {', '.join(unknown)}; a detector has {', '.join(sorted(types))}")
         if "class_names" not in values:
             raise ConfigInvalid(
                 "the entry class_names is missing; list the detector's classes in the order of its labels"
             )
+        cls.refuse_other_types(values)
         entries: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
         }
         return cls(**entries)
+
+    @classmethod
+    def refuse_other_types(cls, values: Mapping[str, Any]) -> None:
+        """Hold entries that are known against what they may be.
+
+        Raises:
+            ConfigInvalid: One is of another type.
+        """
+        for name, kind in get_type_hints(cls).items():
+            if name in values:
+                KINDS[kind].refuse_other(name, values[name])
 
     def to_dict(self) -> dict[str, Any]:
         """Give all entries as JSON values."""
@@ -72,6 +95,62 @@ class Settings:
         """Identify weights and settings together: equal digests give equal regions."""
         content = json.dumps(self.to_dict(), sort_keys=True) + weights_sha256
         return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+
+
+def _object(path: Path) -> dict[str, Any]:
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(values, dict):
+        raise ConfigInvalid(f"holds {_shown(values)}, want an object with a detector's entries")
+    return values
+
+
+class Kind(NamedTuple):
+    """What an entry may be."""
+
+    called: str
+    fits: Callable[[Any], bool]
+
+    def refuse_other(self, name: str, value: Any) -> None:
+        """Refuse a value that is of another kind."""
+        if not self.fits(value):
+            raise ConfigInvalid(f"{name}: got {_shown(value)}, want {self.called}")
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return _is_whole(value) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _list_of(fits: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list | tuple) and len(value) > 0 and all(map(fits, value))
+
+
+KINDS: Mapping[Any, Kind] = {
+    str: Kind("a text", _is_text),
+    bool: Kind("true or false", _is_truth),
+    int: Kind("a whole number", _is_whole),
+    float: Kind("a number", _is_number),
+    tuple[str, ...]: Kind("a list of texts", _list_of(_is_text)),
+    tuple[int, ...]: Kind("a list of whole numbers", _list_of(_is_whole)),
+    tuple[float, ...]: Kind("a list of numbers", _list_of(_is_number)),
+}
+"""By the type of a setting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,3 +213,13 @@ class DetectorConfig(Settings):
     def resizing(self) -> Resizing:
         """Give how a picture becomes what the detector looks at."""
         return Resizing(short_side=self.short_side, long_side=self.long_side, least_side=self.least_side)
+
+    @property
+    def rounding(self) -> float:
+        """Give what engines may differ by, of an output's largest value."""
+        return 1e-4
+
+    @property
+    def least_region_px(self) -> float:
+        """Give the side, in pixels of the original picture, below which a region is left out."""
+        return LEAST_REGION_PX

@@ -56,5 +56,5 @@ def _preset(path: Path) -> str:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         return str(values.get("preset", SMALL))
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return SMALL

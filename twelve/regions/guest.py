@@ -72,6 +72,7 @@ class GuestLook:
 
     resizing: Resizing
     feature_width: int
+    least_region_px: float = 0.0
 
 
 class Detectron2Extractor(DetectorExtractor):

@@ -21,8 +21,9 @@ from twelve.regions.resizing import Resizing
 from twelve.runtimes import Runtime
 from twelve.runtimes.module import ModuleRuntime
 
-LEAST_REGION_PX = 0.5
-"""A thinner region, in pixels of the original picture, holds nothing that could be described."""
+LEAST_SIDE_PX = 1 / 64
+"""What a region that is kept though it has no width or height is widened to: the model describes no empty box, and old
+detectors count a box from a pixel to the same pixel as one wide. Seen by floats in pictures of 16,384 a side too."""
 
 
 class Look(Protocol):
@@ -36,6 +37,11 @@ class Look(Protocol):
     @property
     def feature_width(self) -> int:
         """Give F."""
+        ...
+
+    @property
+    def least_region_px(self) -> float:
+        """Give the side, in pixels of the original picture, below which a region is left out; 0 leaves none out."""
         ...
 
 
@@ -76,7 +82,7 @@ class DetectorExtractor:
         described_px = torch.cat([asked_px, whole_px.expand(LEAST_GIVEN, -1)])  # [G + 2, 4]
         answer = self.runtime.run(image=image, given=described_px * scale)
         asked, whole = answer["given_features"].split([len(asked_px), LEAST_GIVEN])
-        found = _found(answer, scale, picture)
+        found = _found(answer, scale, picture, least_px=self.config.least_region_px)
         rows = found if len(found.boxes_px) else _undetected(whole_px, whole[:1], score=0.0)
         return _joined(rows, _undetected(asked_px, asked, score=1.0), picture)
 
@@ -116,13 +122,20 @@ class _Rows(NamedTuple):
     labels: Tensor
 
 
-def _found(answer: Mapping[str, Tensor], scale: Tensor, picture: Picture) -> _Rows:
+def _found(answer: Mapping[str, Tensor], scale: Tensor, picture: Picture, *, least_px: float) -> _Rows:
     """Give the real rows of what the graph found, but slivers, in pixels of the picture."""
     count = int(answer["count"])
-    boxes_px = _clipped(answer["boxes"][:count] / scale, picture)
-    wide = (boxes_px[:, 2:] - boxes_px[:, :2] >= LEAST_REGION_PX).all(dim=1)
+    boxes_px = _widened(_clipped(answer["boxes"][:count] / scale, picture), picture)
+    wide = (boxes_px[:, 2:] - boxes_px[:, :2] >= least_px).all(dim=1)
     features, scores, labels = (answer[name][:count][wide] for name in ("features", "scores", "labels"))
     return _Rows(boxes_px[wide], features, scores, labels)
+
+
+def _widened(boxes_px: Tensor, picture: Picture) -> Tensor:
+    """Give boxes that have an inside: none is thinner than `LEAST_SIDE_PX`, and all lie in the picture."""
+    edges = boxes_px.new_tensor([picture.width, picture.height])
+    first = torch.minimum(boxes_px[:, :2], edges - LEAST_SIDE_PX)
+    return torch.cat([first, torch.maximum(boxes_px[:, 2:], first + LEAST_SIDE_PX)], dim=1)
 
 
 def _undetected(boxes_px: Tensor, features: Tensor, *, score: float) -> _Rows:

@@ -74,6 +74,19 @@ class PillowResizing(Resizing):
         return max(math.floor(length + 0.5), self.least_side)
 
 
+class TorchResizing(PillowResizing):
+    """That of `interpolate` over floats: sides as detectron2's, but two pixels a side are read, never smoothed.
+
+    Source: `ResizeShortestEdge` of transformers' research_projects/lxmert/processing_image.py, whose `Preprocess` has
+    made floats of the picture by then, so that its branch with Pillow's filter is never taken.
+    """
+
+    def resize(self, pixels: Tensor) -> Tensor:
+        """Resize a picture; see `Resizing.resize`. Fractions stay."""
+        sides = self.sides(pixels.shape[1], pixels.shape[2])
+        return F.interpolate(pixels[None], size=sides, mode="bilinear", align_corners=False)[0]
+
+
 class Cv2Resizing(Resizing):
     """OpenCV's `resize` by a factor: two pixels a side are read, never smoothed, and fractions stay.
 
@@ -107,4 +120,4 @@ class Cv2Resizing(Resizing):
         return factor if fits else self.long_side / max(height, width)
 
 
-RESIZINGS: dict[str, type[Resizing]] = {"pillow": PillowResizing, "cv2": Cv2Resizing}
+RESIZINGS: dict[str, type[Resizing]] = {"pillow": PillowResizing, "torch": TorchResizing, "cv2": Cv2Resizing}

@@ -37,8 +37,9 @@ DEFAULT_BYTES = 2 << 30
 PICTURES_SHARE = 4
 """One byte in so many is for encoded pictures, in memory and in the folder; the others are for regions."""
 
-WAIT_S = 30.0
-"""For another worker that looks at the same picture; who has waited so long looks as well."""
+WAIT_S = 60.0
+"""For another worker that looks at the same picture, which takes the largest detector 20 CPU-seconds; who has waited so
+long looks as well."""
 
 DETECTOR_DIGITS = 16
 """Tell detectors apart in files' names; a file states its detector's whole digest."""

@@ -35,6 +35,9 @@ PARCELS = 8
 LEG_CALLS = 256
 """Calls an actor between two legs: each leg opens the detectors again, which must not matter."""
 
+LEG_BYTES = 256 << 20
+"""Of an archive's pictures in a leg: they are in memory here until the leg has gone out."""
+
 ADDRESS = "RAY_ADDRESS"
 STORE_BYTES = 512 << 20
 """Of a cluster of our own, for what is on its way: at most some parcels an actor."""
@@ -76,13 +79,13 @@ class RayEngine:
         """See `Engine.look`."""
         del is_kept
         listed = iter(entries)
-        leg = _taken(listed, self.workers * LEG_CALLS * PARCELS, reading)
+        leg = leg_of(listed, self.workers * LEG_CALLS * PARCELS, reading)
         if not leg:
             return
         with _cluster(self.workers) as share:
             while leg:
                 yield from self._leg(leg, reading, share)
-                leg = _taken(listed, self.workers * LEG_CALLS * PARCELS, reading)
+                leg = leg_of(listed, self.workers * LEG_CALLS * PARCELS, reading)
 
     def _leg(self, leg: "_Leg", reading: Reading, share: float) -> Iterator[Seen]:
         """Answer in the order of the listing; what could not even be sent has its fault already."""
@@ -126,7 +129,8 @@ class Worker:
         """Look at some parcels."""
         import pyarrow as pa
 
-        return pa.Table.from_pylist([self._row(Parcel(**one)) for one in parcels.to_pylist()], schema=_answer_schema())
+        sent = (Parcel(one["path"] and os.fsdecode(one["path"]), one["data"]) for one in parcels.to_pylist())
+        return pa.Table.from_pylist([self._row(parcel) for parcel in sent], schema=_answer_schema())
 
     def _row(self, parcel: Parcel) -> dict[str, Any]:
         picture = self._reading.picture(parcel)
@@ -147,16 +151,26 @@ def seen_in(entry: EntryId, row: dict[str, Any]) -> Seen:
     return Seen(*entry, key=row["key"], regions=regions)
 
 
-def _taken(listed: Iterator[Entry], count: int, reading: Reading) -> _Leg:
-    return [(EntryId(entry.name, entry.stamp), parcel_of(entry, reading.limits)) for entry in islice(listed, count)]
+def leg_of(listed: Iterator[Entry], count: int, reading: Reading) -> _Leg:
+    """Take so many of the entries, or fewer where their bytes are many."""
+    leg: list[tuple[EntryId, Parcel | Fault]] = []
+    size = 0
+    for entry in islice(listed, count):
+        parcel = parcel_of(entry, reading.limits)
+        leg.append((EntryId(entry.name, entry.stamp), parcel))
+        size += len(parcel.data or b"") if isinstance(parcel, Parcel) else 0
+        if size >= LEG_BYTES:
+            break
+    return leg
 
 
 def parcels_table(parcels: Sequence[Parcel]) -> "pa.Table":
     """Write parcels as an actor takes them."""
     import pyarrow as pa
 
-    schema = pa.schema([("path", pa.string()), ("data", pa.binary())])
-    return pa.Table.from_pylist([parcel._asdict() for parcel in parcels], schema=schema)
+    schema = pa.schema([("path", pa.binary()), ("data", pa.binary())])  # a path need not be UTF-8
+    rows = [{"path": parcel.path and os.fsencode(parcel.path), "data": parcel.data} for parcel in parcels]
+    return pa.Table.from_pylist(rows, schema=schema)
 
 
 def _answer_schema() -> "pa.Schema":

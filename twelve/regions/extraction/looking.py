@@ -73,5 +73,5 @@ def regions_of(picture: Picture, extractor: RegionExtractor) -> RegionSet | Faul
         return extractor.extract(picture)
     except TwelveError as error:
         return Fault.of(error)
-    except (RuntimeError, ValueError, IndexError) as error:  # what torch and onnxruntime raise
+    except (RuntimeError, ValueError, IndexError, MemoryError) as error:  # what torch, onnxruntime and numpy raise
         return Fault("engine-failed", f"the detector failed: {str(error)[:200]}", may_pass=True)

@@ -18,6 +18,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from twelve.errors import DataError
 from twelve.features import FeatureStore, RegionSet
@@ -252,6 +253,8 @@ class _Run:
 
 def _opened(path: Path, engine: Engine) -> FeatureStore:
     """Open the store, or make it."""
+    if path.exists() and not path.is_dir():
+        raise DataError(f"{path}: is no folder; name one for the store, which is made where it is missing")
     if not (path / "store.json").exists():
         return FeatureStore.create(path, feature_width=engine.feature_width, detector_digest=engine.digest)
     features = FeatureStore.open(path)
@@ -269,11 +272,24 @@ def _check_reading(path: Path, reading: Reading) -> bool:
     if not path.exists():
         _keep_reading(path, reading)
         return False
-    kept = json.loads(path.read_text(encoding="utf-8"))
+    kept = _kept_reading(path)
     if kept["exif"] != reading.exif:
         how = "turned as EXIF says" if kept["exif"] else "not turned as EXIF says"
         raise DataError(f"{path.parent}: its pictures were {how}; do the same, or name another folder")
     return bool(kept != json.loads(_written(reading)))
+
+
+def _kept_reading(path: Path) -> dict[str, Any]:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        kept = None
+    if not isinstance(kept, dict) or not isinstance(kept.get("exif"), bool):
+        raise DataError(
+            f"{path}: is damaged: it does not say whether pictures were turned as EXIF says; remove it, and name "
+            "--exif or --no-exif as before"
+        )
+    return kept
 
 
 def _keep_reading(path: Path, reading: Reading) -> None:

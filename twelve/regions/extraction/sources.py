@@ -24,6 +24,9 @@ LIST_FIELD = "image"
 INSIDE = "!/"
 """Between an archive's path and the name of what lies in it."""
 
+SHOWN = 60
+"""Characters of an impossible path that a sentence shows."""
+
 _BROKEN_ARCHIVE = (tarfile.TarError, EOFError, zlib.error, OSError)
 
 
@@ -128,15 +131,25 @@ class TextList:
     def __iter__(self) -> Iterator[Entry]:
         folder = self.path.resolve().parent
         for number, line in self._lines():
-            yield FileEntry(os.path.normpath(os.path.join(folder, self.named(line, number))))
+            yield FileEntry(os.path.normpath(os.path.join(folder, self._possible(self.named(line, number), number))))
 
     def named(self, line: str, number: int) -> str:
         """Read the path off a line."""
         del number
         return line
 
+    def _possible(self, named: str, number: int) -> str:
+        """Refuse what no file can be called: no call of the system would take it."""
+        try:
+            is_possible = b"\0" not in os.fsencode(named)
+        except UnicodeEncodeError:  # JSON can write half of a character
+            is_possible = False
+        if not is_possible:
+            raise DataError(f"{self.path}: line {number} names {ascii(named)[:SHOWN]}, which no file can be called")
+        return named
+
     def _lines(self) -> Iterator[tuple[int, str]]:
-        with self.path.open(encoding="utf-8", errors="surrogateescape") as lines:
+        with self.path.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
                     yield number, line.rstrip("\r\n")

@@ -38,6 +38,23 @@ CHOICES: Mapping[str, Sequence[str]] = {
     "resize": tuple(RESIZINGS),
 }
 
+COUNTS = (
+    "short_side",
+    "long_side",
+    "least_side",
+    "size_divisor",
+    "stem_width",
+    "stage_width",
+    "groups",
+    "group_width",
+    "res5_stride",
+    "res5_dilation",
+    "proposal_width",
+    "bins",
+    "samples",
+)
+"""What there is at least one of, in any detector. Samples as many as a box has cells cannot be: outputs are fixed."""
+
 FEATURES_OF: Mapping[str, Sequence[str]] = {"fpn": ("fc1", "fc2"), "c4": ("res5",)}
 POOLINGS_OF: Mapping[str, Sequence[str]] = {"fpn": ("align",), "c4": ("align", "max")}
 
@@ -49,7 +66,7 @@ class RcnnConfig(Settings):
     Attributes:
         preset: Where the entries come from that a file leaves out.
         class_names: In the order of the labels, background left out.
-        resize: How a picture is resized, "cv2" or "pillow"; see `twelve.regions.resizing`.
+        resize: How a picture is resized, "pillow", "torch" or "cv2"; see `twelve.regions.resizing`.
         short_side: What its shorter side becomes,
         long_side: unless its longer side would exceed this.
         least_side: No side becomes smaller.
@@ -155,9 +172,11 @@ class RcnnConfig(Settings):
                 f"candidates {self.candidates}, proposals {self.proposals}, max_regions {self.max_regions}, "
                 f"fewest_regions {self.fewest_regions}: each must be at least the next, and max_regions at least 1"
             )
-        if self.samples < 1:
+        for name in COUNTS:
+            _refuse_none(name, getattr(self, name))
+        if min(self.deviations) <= 0:
             raise ConfigInvalid(
-                f"samples: got {self.samples}, want at least 1; a count that depends on the box cannot be"
+                f"deviations: got {min(self.deviations)}, want numbers above 0; pixels are divided by them"
             )
 
     @classmethod
@@ -179,6 +198,19 @@ class RcnnConfig(Settings):
         return RESIZINGS[self.resize](short_side=self.short_side, long_side=self.long_side, least_side=self.least_side)
 
     @property
+    def least_region_px(self) -> float:
+        """Leave no region out: published features have slivers among their rows too."""
+        return 0.0
+
+    @property
+    def rounding(self) -> float:
+        """Give what engines may differ by, of an output's largest value: sums run through a hundred layers.
+
+        Less than a pixel of a box, and a cosine of features above 0.9999.
+        """
+        return 1e-3
+
+    @property
     def feature_width(self) -> int:
         """Give F."""
         return {"fpn": self.head_width, "c4": self.width_of(len(self.blocks) - 1)}[self.body]
@@ -191,6 +223,11 @@ class RcnnConfig(Settings):
 def _refuse_other(name: str, word: str, words: Sequence[str]) -> None:
     if word not in words:
         raise ConfigInvalid(f"{name}: got {word!r}, want {' or '.join(words)}")
+
+
+def _refuse_none(name: str, count: int) -> None:
+    if count < 1:
+        raise ConfigInvalid(f"{name}: got {count}, want at least 1")
 
 
 def _refuse_count(name: str, values: Sequence[float], count: int, each: str) -> None:
@@ -272,6 +309,8 @@ _DETECTRON2_C4: dict[str, Any] = {
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     # facebookresearch/vilbert-multi-task's script/extract_features.py over maskrcnn-benchmark (anchors: modeling/rpn/
     # anchor_generator.py; TO_REMOVE = 1: modeling/box_coder.py and structures/; ROIAlign without half pixels: csrc/).
+    # Differs: the script takes the regions' overlaps in pixels of the picture as it came, and adds its 1 to these; here
+    # the 1 is a pixel of the resized one, as in all other places. Pairs near the threshold may tell.
     X152_FPN: {
         **_SHARED,
         **_FPN,
