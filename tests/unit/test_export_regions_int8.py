@@ -109,7 +109,7 @@ def test_the_engine_with_8_bits_opens_that_file_and_keeps_its_regions_apart(
     opened: list[tuple[str, str]] = []
 
     class Files:
-        def runtime(self, graph: str, kind: str, *, threads: int) -> ModuleRuntime:
+        def runtime(self, graph: str, kind: str, **_: object) -> ModuleRuntime:
             opened.append((graph, kind))
             return ModuleRuntime(torch.nn.Identity(), inputs=("x",), outputs=("y",))
 

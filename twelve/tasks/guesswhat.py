@@ -51,7 +51,7 @@ class GuessWhat(Pointing[DialogRequest, GuessedObject]):
             {"question": "Is it a vehicle?", "answer": "Yes"},
             {"question": "Is it on the left?", "answer": "No"},
         ]
-        return {"dialog": dialog, "image": images[0], "boxes": EXAMPLE_BOXES}
+        return {"dialog": dialog, "image": images[0], "boxes": list(map(list, EXAMPLE_BOXES))}
 
 
 TASK = GuessWhat()

@@ -40,7 +40,7 @@ class Visual7w(Pointing[PointRequest, PointedBox]):
 
     def example(self, images: Sequence[Any]) -> dict[str, Any]:
         """Ask which of three."""
-        return {"question": "Which thing is red?", "image": images[0], "boxes": EXAMPLE_BOXES}
+        return {"question": "Which thing is red?", "image": images[0], "boxes": list(map(list, EXAMPLE_BOXES))}
 
 
 TASK = Visual7w()

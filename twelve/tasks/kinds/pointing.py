@@ -14,7 +14,7 @@ from twelve.tasks.kinds.referring import FIRST_REGION
 Request = TypeVar("Request", bound=TaskRequest)
 Record = TypeVar("Record")
 
-EXAMPLE_BOXES = [[20.0, 40.0, 120.0, 140.0], [150.0, 60.0, 260.0, 200.0], [30.0, 120.0, 90.0, 220.0]]
+EXAMPLE_BOXES = ((20.0, 40.0, 120.0, 140.0), (150.0, 60.0, 260.0, 200.0), (30.0, 120.0, 90.0, 220.0))
 
 
 class Pointing(Task[Request, Record]):
