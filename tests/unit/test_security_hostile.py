@@ -21,7 +21,7 @@ from twelve.service import Service
 from twelve.wire import JSON, Call, Reply
 
 BODIES, WARMING = 1500, 300
-LEAK_BYTES = 64 << 10
+LEAK_BYTES = 128 << 10
 
 
 class Leaky:
