@@ -41,7 +41,7 @@ DEADLINES_MS = (5_000, 10_000, 30_000)
 """In turn: shorter and longer than a worker that was killed is missed. The last is what requests have by default."""
 
 GRACE_S = 1.0
-"""nginx waits half a second longer than a deadline for the worker's own word on it; the rest is the clients'."""
+"""nginx waits up to half a second longer than a deadline for the worker's own word on it; the rest is the clients'."""
 
 HUNG_AFTER = 3.0
 """Deadlines; who has nothing by then has waited in vain."""

@@ -26,12 +26,14 @@ FOLDERS = ("logs", "temp/body", "temp/proxy", "temp/cache")
 TRIES = 2
 """Of one request, of which the second may meet another server."""
 
-WAITS_S = (1, 2, 5, 10, 30, 60)
-"""How long nginx waits for an answer: the first of these that is no shorter than the request's deadline. The last is
-the longest deadline."""
+WAITS_S = (*range(1, 10), *range(10, 70, 10))
+"""What nginx takes for a request's deadline: the first of these that is no shorter. The last is the longest."""
+
+STEP_MS = 250
+"""nginx knows what is left of that time to so much, rounded up; the patterns of $age in nginx.conf go by it, too."""
 
 DEFAULT_S = 30
-GRACE_MS = 500
+GRACE_MS = 250
 """The worker's own answer to a deadline that passed is better than nginx's: it may arrive this much later."""
 
 START_TIMEOUT_S, STOP_TIMEOUT_S, BETWEEN_LOOKS_S = 10.0, 20.0, 0.05
@@ -141,6 +143,13 @@ def at_most(most: int) -> str:
         raise ValueError(f"a bound is one digit and zeros, got {most}")
     below = f"|[1-{first - 1}][0-9]{{{zeros}}}" if first > 1 else ""
     return f"^([1-9][0-9]{{0,{zeros - 1}}}{below}|{most})$"
+
+
+def lefts() -> Iterator[str]:
+    """Write what is left of each deadline at each age, in milliseconds."""
+    for wait in WAITS_S:
+        for age_ms in range(0, 1000 * wait, STEP_MS):
+            yield f'        "{wait}s {age_ms / 1000:.2f}" {1000 * wait - age_ms};'
 
 
 def write(site: Site) -> Path:
@@ -304,12 +313,14 @@ def _values(site: Site) -> dict[str, object]:
         "longest_ms": 1000 * WAITS_S[-1],
         "up_to_longest": at_most(1000 * WAITS_S[-1]),
         "waits": "\n".join(f'        "~{at_most(1000 * wait)}" {wait}s;' for wait in WAITS_S),
+        "lefts": "\n".join(lefts()),
         "pools": "\n".join(_pool(site, members) for members in pools(len(site.backends))),
         "health": "\n".join(f"        server {backend.health} max_fails=0;" for backend in site.backends),
         **asdict(site.limits),
     }
     own["locations"] = "".join(
-        _filled("within.conf", own | {"wait": f"{wait}s", "wait_ms": 1000 * wait + GRACE_MS}) for wait in WAITS_S
+        _filled("within.conf", own | {"wait": left_ms, "wait_ms": left_ms + GRACE_MS})
+        for left_ms in range(STEP_MS, 1000 * WAITS_S[-1] + STEP_MS, STEP_MS)
     )
     own["plain"] = _filled("plain.conf", own) if site.http_port else ""
     return own

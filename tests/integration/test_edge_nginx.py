@@ -253,6 +253,57 @@ def test_an_answer_that_never_comes_ends_as_a_deadline(front):
     assert "900 ms" in response.json()["error"]["message"]
 
 
+def trickle(front: Front, name: str, parts: list[str], *, between_s: float, deadline_ms: int = 2000) -> bytes:
+    """Ask with the key in parts, the headers that every request has before the first; give the answer."""
+    head = f"POST /v1/tasks/gqa HTTP/1.1\r\nX-Request-Id: {name}\r\nX-Request-Timeout-Ms: {deadline_ms}\r\n"
+    with connected(front) as wire:
+        wire.sendall(f"{head}Content-Type: application/json\r\nConnection: close\r\n".encode())
+        for part in parts:
+            time.sleep(between_s)
+            wire.sendall(part.encode())
+        return wire.recv(4096)
+
+
+def rest_of_head(front: Front) -> str:
+    return f"Host: x\r\nX-Api-Key: {front.key}\r\nContent-Length: 2\r\n\r\n"
+
+
+def test_a_servers_deadline_counts_from_the_first_byte_of_a_slow_head(front):
+    trickle(front, "slow-head", [rest_of_head(front) + "{}"], between_s=0.7)
+    (request,) = heard(front)
+    assert 0.6 < float(request.headers["x-request-head-seconds"]) < 2
+
+
+def test_nginx_itself_waits_no_longer_because_a_body_came_slowly(front):
+    for server in front.servers:
+        server.script = slow(4)
+    answer = trickle(front, "slow-body", [rest_of_head(front) + "{", "}"], between_s=0.7)
+    assert b'"code": "deadline"' in answer
+    (line,) = front.log_of("slow-body")
+    assert float(line["upstream_seconds"]) < 1.3, "of 2 s and a little, 1.4 s were gone"
+
+
+def test_a_body_that_is_whole_after_its_deadline_is_refused_and_nobody_is_asked(front):
+    answer = trickle(front, "too-slow", [rest_of_head(front) + "{", "}"], between_s=0.7, deadline_ms=1000)
+    assert answer.startswith(b"HTTP/1.1 504 ")
+    assert b'"code": "deadline"' in answer
+    assert heard(front) == []
+
+
+def test_the_second_try_has_only_what_the_first_left(front):
+    def fails_late(_: Heard):
+        time.sleep(1.5)
+        return torchserves(503)(_)
+
+    scripts = [fails_late, slow(4)]
+    for server in front.servers:
+        server.script = lambda request: scripts.pop(0)(request)
+    check(front.ask(X_Request_Id="second", X_Request_Timeout_Ms="2000"), 504, "deadline")
+    (line,) = front.log_of("second")
+    assert len(heard(front)) == 2
+    assert line["seconds"] < 3, "2 s and a little"
+
+
 def test_the_one_pool_that_is_in_service_is_asked_from_the_next_request_on(front):
     everything, first, second = edge_nginx.pools(2)
     for members, asked in ((first, [True, False]), (second, [False, True]), (everything, [True, True])):
@@ -264,8 +315,8 @@ def test_the_one_pool_that_is_in_service_is_asked_from_the_next_request_on(front
         assert [bool(server.heard) for server in front.servers] == asked
 
 
-def test_a_server_that_was_chosen_before_its_end_is_replaced_when_the_body_has_come(front):
-    """The pool is chosen at a request's head, and its body may take long: it must not hang on a server that is gone."""
+def test_a_server_that_goes_while_a_body_comes_is_not_asked(front):
+    """A body may take long: its request must not hang on a server that was there when it began."""
     everything, first, second = edge_nginx.pools(2)
     edge_nginx.choose(front.site, second)
 
@@ -283,6 +334,7 @@ def test_a_server_that_was_chosen_before_its_end_is_replaced_when_the_body_has_c
         edge_nginx.choose(front.site, first)
         wire.sendall(b"}")
         assert wire.recv(100).startswith(b"HTTP/1.1 200 ")
+    assert front.servers[1].heard == []
     edge_nginx.choose(front.site, everything)
 
 

@@ -74,6 +74,21 @@ def test_a_bound_that_has_no_simple_pattern_is_refused():
         edge_nginx.at_most(1500)
 
 
+def test_whatever_a_requests_age_nginx_knows_what_is_left_of_its_deadline(tmp_path):
+    site(tmp_path)
+    text = (tmp_path / "nginx.conf").read_text()
+    quarters = re.findall(r'"~(\S+)" "\$\{whole\}(\S+)";', text.replace("?<", "?P<"))
+    left_ms = {pair: int(left) for pair, left in re.findall(r'"(\d+s [\d.]+)" (\d+);', text)}
+    places = set(map(int, re.findall(r"location = /-/within/(\d+) ", text)))
+    for wait in edge_nginx.WAITS_S:
+        for age_ms in (*range(1000), *range(1000, 1000 * wait, 499)):
+            written = f"{age_ms / 1000:.3f}"
+            quarter = next(quarter for pattern, quarter in quarters if re.match(pattern, written))
+            left = left_ms[f"{wait}s {written.split('.')[0]}{quarter}"]
+            assert 0 <= left - (1000 * wait - age_ms) < edge_nginx.STEP_MS
+            assert left in places
+
+
 @pytest.mark.parametrize(
     ("count", "halves"), [(1, [[0]]), (2, [[0, 1], [0], [1]]), (5, [[0, 1, 2, 3, 4], [0, 1], [2, 3, 4]])]
 )

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from twelve.arrival import OLDEST_S, START, entered_s
+from twelve.arrival import HEAD, OLDEST_S, START, entered_s
 
 A_MOMENT_S = 1.0
 
@@ -14,6 +14,17 @@ def header(age_s: float) -> dict[str, str]:
 def test_a_request_entered_when_the_proxy_says_so():
     now_s = time.monotonic()
     assert now_s - entered_s(header(5), now_s) == pytest.approx(5, abs=A_MOMENT_S)
+
+
+def test_a_request_whose_head_came_slowly_entered_with_its_first_byte():
+    now_s = time.monotonic()
+    assert now_s - entered_s({**header(5), HEAD: "20.250"}, now_s) == pytest.approx(25.25, abs=A_MOMENT_S)
+
+
+@pytest.mark.parametrize("head", ["", "-3", "soon", "nan", "1e3", "99999"])
+def test_a_head_that_took_no_number_of_seconds_took_none(head):
+    now_s = time.monotonic()
+    assert now_s - entered_s({**header(5), HEAD: head}, now_s) == pytest.approx(5, abs=A_MOMENT_S)
 
 
 def test_without_a_proxy_it_entered_when_a_worker_received_it():
