@@ -32,7 +32,9 @@ RESULT = ROOT / "benchmarks" / "overload.json"
 PATH = f"/predictions/{MODEL}"
 PICTURES = 20
 
-TIMES_PEAK = 10
+TIMES_PEAK, TIMES_OFFERED = 10, 11.5
+"""What the overload has to be, and what is aimed at: the peak may turn out higher afterwards, clients be late."""
+
 LIGHT_SHARE = 0.5
 """Of the peak: what is normal."""
 
@@ -41,16 +43,13 @@ MOST_WIRES = 400
 """Connections of the clients: more than the servers hold, and those that are being refused."""
 
 TICK_S = 0.005
-WARMING_S, PEAK_S, LIGHT_S, OVERLOAD_S = 15.0, 20.0, 15.0, 30.0
+WARMING_S, PEAK_S, LIGHT_S, OVERLOAD_S = 30.0, 20.0, 15.0, 30.0
 
 GOODPUT_SHARE = 0.9
 AT_ONCE_S = 0.1
 """By when 99 of 100 refusals are there."""
 
 RECOVERED_WITHIN_S = 5
-OFFERED_SHARE = 0.95
-"""Of what was meant to be offered; with less the clients were too slow for this proof."""
-
 LOST = 0
 """In place of a status: the connection broke, or the answer was somebody else's."""
 
@@ -226,7 +225,7 @@ async def phases(load: Load) -> list[Phase]:
     light = await load.at_rate("normal before", LIGHT_SHARE * peak.goodput, LIGHT_S)
     await load.settle()
     await load.connect()
-    over = await load.at_rate("overload", TIMES_PEAK * peak.goodput, OVERLOAD_S)
+    over = await load.at_rate("overload", TIMES_OFFERED * peak.goodput, OVERLOAD_S)
     after = await load.at_rate("normal after", LIGHT_SHARE * peak.goodput, LIGHT_S)
     await load.settle()
     return [peak, light, over, after, await load.in_turn("peak after", PEAK_CLIENTS, PEAK_S)]
@@ -261,7 +260,7 @@ def summary(peak_before: Phase, normal: Phase, over: Phase, after: Phase, peak_a
     waits_s = over.seconds(HTTPStatus.TOO_MANY_REQUESTS)
     return {
         "peak_per_s": round(peak, 1),
-        "overload_times_peak": round(over.offered / peak_before.goodput, 2),
+        "overload_times_peak": round(over.offered / peak, 2),
         "goodput_per_s": round(over.goodput, 1),
         "goodput_share_of_peak": round(over.goodput / peak, 3),
         "refused": len(refused),
@@ -282,11 +281,11 @@ def broken_bounds(done: Mapping[str, Any]) -> list[str]:
     Returns:
         A sentence each.
     """
-    least = OFFERED_SHARE * TIMES_PEAK
     again, refusal_s = done["normal_again_after_s"], done["refusal_s"]["p99"]
     holds = {
-        f"offered: {done['overload_times_peak']} times the peak, at least {least:g}": done["overload_times_peak"]
-        >= least,
+        f"offered: {done['overload_times_peak']} times the peak, at least {TIMES_PEAK}": (
+            done["overload_times_peak"] >= TIMES_PEAK
+        ),
         f"goodput: {done['goodput_share_of_peak']:.1%} of the peak, at least {GOODPUT_SHARE:.0%}": (
             done["goodput_share_of_peak"] >= GOODPUT_SHARE
         ),

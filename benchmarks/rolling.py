@@ -16,15 +16,19 @@ import sys
 import tempfile
 import threading
 import time
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
+from rich.console import Console
+from rich.progress import track
 
 from handlers.torchserve import ROOT
 from tests.integration.edge_harness import PORTS_OF_A_SERVER, free_block
@@ -35,6 +39,8 @@ RESULT = ROOT / "benchmarks" / "rolling.json"
 PICTURE = ROOT / "docs" / "pictures" / "street.jpg"
 READY = "The server is ready"
 TIMEOUT_S = 90
+
+console = Console(stderr=True)
 
 
 @dataclass(frozen=True)
@@ -116,11 +122,27 @@ def mixed(replies: Sequence[Reply], order: Sequence[str]) -> int:
         order: Versions as they were served.
     """
     place = {version: at for at, version in enumerate(order)}
-    answered = sorted((one for one in replies if one.version is not None), key=lambda one: one.ended_s)
-    return sum(
-        any(place[str(newer.version)] > place[str(old.version)] for newer in answered if newer.ended_s < old.began_s)
-        for old in answered
-    )
+    answered = [(one, place[one.version]) for one in replies if one.version is not None]
+    ends = sorted((one.ended_s, at) for one, at in answered)
+    newest = list(accumulate((at for _, at in ends), max))
+    before = [bisect_left(ends, (one.began_s,)) for one, _ in answered]
+    return sum(count > 0 and newest[count - 1] > at for count, (_, at) in zip(before, answered, strict=True))
+
+
+def broken_bounds(done: Mapping[str, Any]) -> list[str]:
+    """Say which bounds a run broke, a sentence each.
+
+    Args:
+        done: Its summary.
+    """
+    holds = {
+        f"requests that failed: {done['failed']}": not done["failed"],
+        f"answers of a version that was gone: {done['mixed_versions']}": not done["mixed_versions"],
+        f"versions that answered: {done['versions_seen']} of {done['swaps'] + 1}": (
+            done["versions_seen"] == done["swaps"] + 1
+        ),
+    }
+    return [sentence for sentence, held in holds.items() if not held]
 
 
 def main(
@@ -137,9 +159,10 @@ def main(
         load = Load(edge.url, edge.key, edge.run_dir / "nginx" / "certificate.pem", pause_s)
         order, times_s = [json.loads((bundle / MANIFEST).read_text(encoding="utf-8"))["version"]], []
         with asked(load, clients):
-            for _ in range(restarts):
+            for _ in track(range(restarts), "Restarts", console=console):
                 times_s.append(edge.restart())
-            for _, made in zip(range(swaps), versions_of(bundle, Path(folder)), strict=False):
+            made_ones = islice(versions_of(bundle, Path(folder)), swaps)
+            for made in track(made_ones, "Swaps", total=swaps, console=console):
                 order.append(json.loads((made / MANIFEST).read_text(encoding="utf-8"))["version"])
                 times_s.append(edge.restart("--bundle", str(made)))
         summary = {
@@ -154,8 +177,11 @@ def main(
             "exchange_s": {"median": sorted(times_s)[len(times_s) // 2], "longest": max(times_s)},
             "longest_answer_s": round(max(one.ended_s - one.began_s for one in load.replies), 2),
         }
+    summary["broken_bounds"] = broken_bounds(summary)
     out.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(summary, indent=2))
+    if summary["broken_bounds"]:
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.rolling import Reply, mixed
+from benchmarks.rolling import Reply, broken_bounds, mixed
 from export import archive
 from handlers import edge_keys, edge_nginx
 from handlers.edge_nginx import Backend, Limits, Site
@@ -177,3 +177,10 @@ def test_an_old_answer_to_a_request_that_began_after_a_new_one_is_a_mixture():
     old, new = Reply(0, 1, "200", "1"), Reply(1, 2, "200", "2")
     assert mixed([old, new, Reply(1.5, 3, "200", "1")], ["1", "2"]) == 0
     assert mixed([old, new, Reply(2.5, 3, "200", "1")], ["1", "2"]) == 1
+
+
+@pytest.mark.parametrize("broken", [{"failed": 1}, {"mixed_versions": 2}, {"versions_seen": 3}])
+def test_a_proof_of_rolling_breaks_its_bound_by_each_fault(broken):
+    good = {"failed": 0, "mixed_versions": 0, "versions_seen": 4, "swaps": 3}
+    assert broken_bounds(good) == []
+    assert len(broken_bounds({**good, **broken})) == 1
