@@ -290,10 +290,17 @@ def stop(buildah: subprocess.Popen[bytes], entrypoint: Sequence[str]) -> None:
         subprocess.TimeoutExpired: It does not end.
     """
     below = psutil.Process(buildah.pid).children(recursive=True) if buildah.poll() is None else []
-    for process in below:
-        if process.cmdline()[1:] == entrypoint[1:]:
-            process.terminate()
+    for process in [one for one in below if _command(one)[1:] == entrypoint[1:]]:
+        process.terminate()
     buildah.wait(STOP_TIMEOUT_S)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    """Give a process's command line; nothing, where it has just ended."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def free_ports(count: int) -> int:

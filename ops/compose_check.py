@@ -59,6 +59,7 @@ WRITABLE = ("/var/lib/twelve", "/tmp")
 FROM_OUTSIDE = ("/proc", "/sys", "/dev", "/run", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf")
 """What buildah mounts or writes."""
 
+OK = 200
 BEGAN = "/tmp/began"
 TIMEOUT_S = 60.0
 BETWEEN_LOOKS_S = 0.5
@@ -174,7 +175,11 @@ def client_of(builder: Builder, nginx: str, port: int) -> Iterator[httpx.Client]
 
 @contextmanager
 def watching(folder: Path, ports: Mapping[int, int], port: int) -> Iterator[None]:
-    """Run Debian's Prometheus with the committed configuration, at other ports."""
+    """Run Debian's Prometheus with the committed configuration, at other ports; queries are answered from the start.
+
+    Raises:
+        Failed: It is not ready in time.
+    """
     text = SCRAPES.replace("nginx:", f"{HERE}:")
     for written, real in ports.items():
         text = text.replace(f":{written}]", f":{real}]")
@@ -184,7 +189,9 @@ def watching(folder: Path, ports: Mapping[int, int], port: int) -> Iterator[None
     command = ["prometheus", *options, f"--web.listen-address={HERE}:{port}"]
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    ready = f"http://{HERE}:{port}/-/ready"
     try:
+        wait_until(lambda: httpx.get(ready).status_code == OK, "Prometheus is not ready for queries")
         yield
     finally:
         process.terminate()
@@ -201,7 +208,7 @@ def ask_everything(stack: Stack) -> None:
         statuses = [stack.client.post(f"/v1/tasks/{task.name}", json=example).status_code for example in examples(task)]
         if statuses != [200] * ASKED:
             raise Failed(f"{task.name} through nginx answers {statuses}")
-    listed = [task["name"] for task in stack.client.get("/v1/tasks").json()["tasks"]]
+    listed = [task["task"] for task in stack.client.get("/v1/tasks").json()["tasks"]]
     if sorted(listed) != sorted(TASKS):
         raise Failed(f"/v1/tasks lists {listed}")
     refused = stack.client.post("/v1/tasks/gqa", json={}, headers={"Authorization": "Bearer none"})

@@ -4,13 +4,17 @@ import json
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
 from handlers import access_log
-from ops import compose_check
+from ops import builder, compose_check
 from tests.checkout import ROOT
+from twelve.roster import roster
+from twelve.schema import ModelName
+from twelve.tasks.registry import TASKS
 
 OPS = ROOT / "ops"
 PROVISIONING = OPS / "grafana" / "provisioning"
@@ -110,3 +114,27 @@ def test_the_check_lets_containers_write_where_the_file_does():
         volumes = [volume.split(":")[1] for volume in SERVICES[name]["volumes"]]
         assert SERVICES[name]["read_only"]
         assert (*volumes, *SERVICES[name]["tmpfs"]) == compose_check.WRITABLE
+
+
+def as_nginx_answers(request: httpx.Request) -> httpx.Response:
+    if request.headers.get("Authorization") == "Bearer none":
+        return httpx.Response(401, json={"error": {"code": "unauthorised"}})
+    if request.url.path == "/v1/tasks":
+        listed = roster(ModelName(name="small", version="1"), TASKS)
+        return httpx.Response(200, text=listed.model_dump_json())
+    return httpx.Response(200 if request.url.path.removeprefix("/v1/tasks/") in TASKS else 404)
+
+
+def test_the_check_finds_right_what_is_right():
+    with httpx.Client(transport=httpx.MockTransport(as_nginx_answers), base_url="https://nginx") as client:
+        compose_check.ask_everything(compose_check.Stack(client, "http://prometheus"))
+
+
+def test_the_check_finds_a_task_that_is_not_listed():
+    def forgets(request: httpx.Request) -> httpx.Response:
+        is_list = request.url.path == "/v1/tasks"
+        return httpx.Response(200, json={"tasks": [{"task": "gqa"}]}) if is_list else as_nginx_answers(request)
+
+    with httpx.Client(transport=httpx.MockTransport(forgets), base_url="https://nginx") as client:
+        with pytest.raises(builder.Failed, match=r"/v1/tasks lists \['gqa'\]"):
+            compose_check.ask_everything(compose_check.Stack(client, "http://prometheus"))
