@@ -26,7 +26,7 @@ import psutil
 import typer
 
 from benchmarks.fleet import GENEROUS, launched, trusting_of
-from benchmarks.hostile_bodies import Body, as_form, hostile_bodies
+from benchmarks.hostile_bodies import CROWDS, Body, as_form, hostile_bodies
 from benchmarks.hostile_pictures import hostile_pictures
 from benchmarks.hostile_replies import MOST_GROWTH_BYTES, fault_of
 from benchmarks.wires import GONE, Wire, written
@@ -124,7 +124,7 @@ def named_bodies(first_seed: int, count: int) -> list[tuple[str, Body]]:
 
 
 async def show(edge: LiveEdge, pictures: Sequence[tuple[str, Body]]) -> Tally:
-    """Post each picture, large ones among them."""
+    """Post each picture and crowd, large ones among them."""
     asker = Asker(edge, Tally())
     await asker.ask_all(pictures, PICTURE_CLIENTS)
     return asker.tally
@@ -137,6 +137,11 @@ def asked_pictures() -> list[tuple[str, Body]]:
         (name, as_form({**question, "image": base64.b64encode(data).decode()}))
         for name, data in hostile_pictures().items()
     ]
+
+
+def crowds() -> list[tuple[str, Body]]:
+    """Give each body of very many values."""
+    return [(name, make()) for name, make in CROWDS.items()]
 
 
 def memory_bytes(edge: LiveEdge) -> dict[int, int]:
@@ -209,7 +214,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Where the summary goes.")] = RESULT,
 ) -> None:
     """Ask real servers what nobody should ask, and write down what came of it."""
-    pictures = asked_pictures()
+    pictures = asked_pictures() + crowds()
     with served(bundle, leak=False) as edge:
         summary = asyncio.run(prove(edge, bodies, pictures))
     if leaky_bodies:

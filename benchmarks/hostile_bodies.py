@@ -4,7 +4,7 @@ import base64
 import io
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,6 +18,9 @@ from twelve.wire import FORM, JSON
 BOUNDARY = "edge-of-a-part"
 PICTURES = 8
 """Different ones, so small that most of a body is not picture."""
+
+MOST_BYTES = 32 << 20
+"""Of a body, as config.properties has it."""
 
 Value = Any
 Fields = dict[str, Any]
@@ -92,8 +95,12 @@ def as_form(fields: Fields) -> Body:
 def _part(name: str, value: Value) -> bytes:
     quoted = name.encode("utf-8", "replace").replace(b'"', b"%22")
     file = b'; filename="picture"' if name.startswith("image") else b""
-    head = b'--%b\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n' % (BOUNDARY.encode(), quoted, file)
-    return head + _content(name, value) + b"\r\n"
+    return _written(quoted, file, _content(name, value))
+
+
+def _written(name: bytes, file: bytes, content: bytes) -> bytes:
+    head = b'--%b\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n' % (BOUNDARY.encode(), name, file)
+    return head + content + b"\r\n"
 
 
 def _content(name: str, value: Value) -> bytes:
@@ -201,6 +208,30 @@ CONTENT_TYPES = (
     "image/png",
     "x",
 )
+
+
+def crowd(start: bytes, value: bytes, end: bytes) -> Body:
+    """Give a body as large as allowed of one small value again and again, each of which takes far more in memory."""
+    return Body(JSON, start + value * ((MOST_BYTES - len(start + end)) // len(value)) + end)
+
+
+def crowded_form() -> Body:
+    """Give a form whose pictures are JSON of few values each, and of many in all."""
+    values = b'{"regions":[' + b"[]," * 50_000 + b"[]]}"
+    pictures = b"".join(_written(b"image_%d" % number, b"", values) for number in range(60))
+    written = _part("task", "coco-retrieval") + _part("caption", "A pig.") + pictures
+    return Body(f"{FORM}; boundary={BOUNDARY}", written + f"--{BOUNDARY}--\r\n".encode())
+
+
+CROWDS: Mapping[str, Callable[[], Body]] = {
+    "JSON: 11 million lists": lambda: crowd(b'{"task":"vqa-v2","x":[', b"[],", b"0]}"),
+    "JSON: 16 million numbers": lambda: crowd(b'{"task":"vqa-v2","x":[', b"7,", b"0]}"),
+    "JSON: five million names": lambda: crowd(b'{"task":"vqa-v2","x":[', b'{"":0},', b"0]}"),
+    "JSON: 16 million numbers in UTF-16": lambda: Body(
+        JSON, ('{"task":"vqa-v2","x":[' + "7," * (MOST_BYTES // 4 - 20) + "0]}").encode("utf-16")
+    ),
+    "form: three million lists in sixty pictures": crowded_form,
+}
 
 
 def spoilt(data: bytes, chance: random.Random) -> bytes:

@@ -6,16 +6,25 @@ text.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from twelve.errors import InvalidField, Malformed, MethodNotAllowed, RequestError, TwelveError, UnsupportedMediaType
+from twelve.errors import (
+    InvalidField,
+    Malformed,
+    MethodNotAllowed,
+    RequestError,
+    TooLarge,
+    TwelveError,
+    UnsupportedMediaType,
+)
 from twelve.forms import read_form
-from twelve.schema import Answer, Problem, TaskRequest, kind_of, refusal, whole
+from twelve.schema import MOST_BOXES, Answer, Problem, TaskRequest, kind_of, refusal, whole
 from twelve.tasks import find
+from twelve.tasks.kinds.retrieving import MOST as MOST_PICTURES
 from twelve.tasks.registry import AnyTask
 
 JSON, FORM = "application/json", "multipart/form-data"
@@ -28,6 +37,13 @@ REQUEST_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 MOST_FIELDS = 64
 """Of one request; no task takes a tenth of them."""
+
+MARKS = (b"[", b"{", b",")
+"""One of them stands before each value of a JSON text but the first, whatever its encoding; they may stand elsewhere."""
+
+MOST_MARKS = 2 * MOST_PICTURES * MOST_BOXES * len("[,,,,")
+"""Of all JSON of a request: twice what the boxes of the largest one have, all its pictures given by their regions. Two
+bytes of body make an object of sixty in memory, so they are counted before one is made."""
 
 MOST_ECHOED = 500
 """Characters of a message: what a stranger sent is quoted, not returned whole."""
@@ -143,7 +159,9 @@ def from_form(fields: Mapping[str, Any], request: type[TaskRequest]) -> dict[str
 
     Raises:
         Malformed: A field that is no text is no JSON either, or is not UTF-8.
+        TooLarge: The JSON of all fields holds too many values.
     """
+    _refuse_crowds(raw for name, raw in fields.items() if _is_json(request, name, raw))
     parts = {name: raw for name, raw in fields.items() if NUMBERED_PART.fullmatch(name)}
     values = {
         name: _form_picture(name, raw) if name == "image" else _form_value(name, raw, is_text=_is_text(request, name))
@@ -201,7 +219,7 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
     if not body.strip():
         raise Malformed("body: is empty; send a JSON object with a task")
     try:
-        values = json.loads(body)
+        values = _loaded(body)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"body: is no JSON ({error}); send a JSON object with a task") from error
     if not isinstance(values, dict):
@@ -261,9 +279,18 @@ def _form_value(name: str, raw: Any, *, is_text: bool) -> Any:
 
 def _form_picture(name: str, raw: Any) -> Any:
     """Give a file part as bytes; JSON text in its place holds a ref or regions."""
-    if isinstance(raw, bytes | bytearray) and not bytes(raw[:16]).lstrip().startswith(b"{"):
-        return bytes(raw)
-    return _form_value(name, raw, is_text=False)
+    return bytes(raw) if _is_file(raw) else _form_value(name, raw, is_text=False)
+
+
+def _is_file(raw: Any) -> bool:
+    return isinstance(raw, bytes | bytearray) and not bytes(raw[:16]).lstrip().startswith(b"{")
+
+
+def _is_json(request: type[TaskRequest], name: str, raw: Any) -> bool:
+    """Say whether a form's field is read as JSON."""
+    is_picture = name == "image" or NUMBERED_PART.fullmatch(name) is not None
+    is_other = _is_file(raw) if is_picture else _is_text(request, name)
+    return isinstance(raw, bytes | bytearray) and not is_other
 
 
 def _utf8(name: str, raw: bytes | bytearray) -> str:
@@ -275,6 +302,25 @@ def _utf8(name: str, raw: bytes | bytearray) -> str:
 
 def _json_text(name: str, raw: bytes | bytearray) -> Any:
     try:
-        return json.loads(raw)
+        return _loaded(raw)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"{name}: is no JSON text ({error})", at=name) from error
+
+
+def _loaded(raw: bytes | bytearray) -> Any:
+    _refuse_crowds([raw])
+    return json.loads(raw)
+
+
+def _refuse_crowds(texts: Iterable[bytes | bytearray]) -> None:
+    """See that JSON texts hold no more values in all than any request needs; an upper bound is counted.
+
+    Raises:
+        TooLarge: They do.
+    """
+    marks = sum(text.count(mark) for text in texts for mark in MARKS)
+    if marks > MOST_MARKS:
+        raise TooLarge(
+            f"body: its JSON has {marks} brackets, braces and commas, at most {MOST_MARKS} are read",
+            at="body",
+        )

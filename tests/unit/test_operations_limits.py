@@ -52,6 +52,7 @@ VALUES: dict[str, Any] = {
     "bodies without `Content-Length` (in chunks)": 0,
     "media types: JSON, a form": len((wire.JSON, wire.FORM)),
     "fields of a body": wire.MOST_FIELDS,
+    "characters `[`, `{` and `,` in a body's JSON": wire.MOST_MARKS,
     "bytes of a picture's file": ImageLimits.max_bytes,
     "pixels of a picture, and of a request's pictures in all": ImageLimits.max_pixels,
     "pixels of a picture's longer side": ImageLimits.max_side,
