@@ -183,7 +183,11 @@ JPEG_BOMBS: Mapping[str, Callable[[], bytes]] = {
     "JPEG: Photoshop's notes are noise": lambda: jpeg_with((0xED, b"Photoshop 3.0\x008BIM" + bytes(3))),
     "JPEG: a segment longer than the file": lambda: b"\xff\xd8\xff\xe0\xff\xff" + bytes(20),
     "JPEG: its first bytes alone": lambda: b"\xff\xd8\xff",
-    "JPEG: fill bytes without end": lambda: b"\xff\xd8" + b"\xff" * MEGABYTES,
+    "JPEG: fill bytes without end": lambda: b"\xff\xd8" + b"\xff" * (16 * MEGABYTES - 2),
+    "JPEG: zeros without end": lambda: b"\xff\xd8\xff\xe0\0\2" + bytes(16 * MEGABYTES - 6),
+    "JPEG: markers without end": lambda: b"\xff\xd8" + b"\xff\x01" * (8 * MEGABYTES - 1),
+    "JPEG: scans without end": lambda: b"\xff\xd8" + b"\xff\xda\0\0" * (4 * MEGABYTES - 1),
+    "JPEG: segments without end": lambda: b"\xff\xd8" + b"\xff\xfe\0\2" * (4 * MEGABYTES - 1),
 }
 
 

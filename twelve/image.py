@@ -30,7 +30,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
 from twelve.errors import TooLarge, UnreadableImage
-from twelve.scans import scans
+from twelve.scans import check_scans
 
 RGB = npt.NDArray[np.uint8]
 
@@ -136,12 +136,12 @@ def decode(data: bytes, *, limits: ImageLimits, at: str | None = None, exif: boo
     Raises:
         TooLarge: More bytes, pixels or a longer side than the limits allow; found before decoding.
         UnreadableImage: No picture of an allowed format, a broken one, a smaller one than the limits ask for, or a JPEG
-            of more scans than they allow.
+            of more scans than they allow, or of far more markers than any needs.
     """
     refuse_bytes(len(data), limits, at=at)
     if not data:
         raise UnreadableImage("the picture is empty: got 0 bytes, send the whole file", at=at)
-    _refuse_scans(scans(data), limits, at=at)
+    check_scans(data, most=limits.max_scans, at=at)
     with _opened(data, limits, at=at) as image:
         _refuse_size(image.size, limits, at=at)
         return Picture.of(_pixels(image, exif=exif, at=at))
@@ -233,13 +233,6 @@ def _refuse_size(size: tuple[int, int], limits: ImageLimits, *, at: str | None) 
     if min(size) < limits.min_side:
         raise UnreadableImage(
             f"the picture is too small: got {width}x{height} pixels, send at least {limits.min_side} a side", at=at
-        )
-
-
-def _refuse_scans(count: int, limits: ImageLimits, *, at: str | None) -> None:
-    if count > limits.max_scans:
-        raise UnreadableImage(
-            f"the picture has {count} scans, at most {limits.max_scans} are decoded; save it as a baseline JPEG", at=at
         )
 
 

@@ -4,10 +4,14 @@ A file of 200 KB with 2,000 scans of a large picture keeps a processor busy for 
 and pixels. Encoders write ten scans or so.
 
 The walk goes from marker to marker as libjpeg does, and stops where the picture ends: phones write further pictures and
-films behind it, whose bytes look like anything.
+films behind it, whose bytes look like anything. It is itself bounded, for it and Pillow's own, which goes as far as the
+first scan, hold up all other threads.
 """
 
 import re
+from collections.abc import Iterator
+
+from twelve.errors import UnreadableImage
 
 START = b"\xff\xd8"
 
@@ -19,18 +23,51 @@ SEGMENTS = frozenset(range(0xC0, 0xFF)) - {0xD8, 0xD9}
 
 SCAN, END = 0xDA, 0xD9
 
+MOST_MARKERS = 4096
+"""Of a picture. A profile in 255 parts, EXIF and 64 scans with tables of their own have a tenth."""
 
-def scans(data: bytes) -> int:
-    """Count the scans of a JPEG's first picture; 0 for any other file.
+MOST_FILLING = 1 << 16
+"""Bytes between two markers before the first scan, where nothing belongs; some programs fill up to a round length."""
+
+
+def check_scans(data: bytes, *, most: int, at: str | None = None) -> None:
+    """See that a picture is no JPEG that costs far more than others of its size.
+
+    Args:
+        data: The whole file.
+        most: Scans that are decoded.
+        at: The request's field that held the bytes, for the error.
+
+    Raises:
+        UnreadableImage: It has more scans, very many markers, or much that belongs to none.
+    """
+    count = 0
+    for walked, (kind, filling) in enumerate(markers(data), start=1):
+        if walked > MOST_MARKERS:
+            raise UnreadableImage(f"the picture has more than {MOST_MARKERS} markers; save it anew as a JPEG", at=at)
+        if filling > MOST_FILLING and not count:
+            raise UnreadableImage(f"the picture has {filling} bytes that mean nothing; save it anew as a JPEG", at=at)
+        count += kind == SCAN
+        if count > most:
+            raise UnreadableImage(
+                f"the picture has more than {most} scans, which are not decoded; save it as a baseline JPEG", at=at
+            )
+
+
+def markers(data: bytes) -> Iterator[tuple[int, int]]:
+    """Walk over the markers of a JPEG's first picture, its end included; any other file has none.
 
     Args:
         data: The whole file. Broken ones are read as far as libjpeg could.
+
+    Yields:
+        The marker's second byte, and how many bytes stand before it that no segment holds.
     """
-    count, place = 0, len(START) if data.startswith(START) else len(data)
-    while found := MARKER.search(data, place):
-        kind = found[1][0]
+    place = len(START) if data.startswith(START) else len(data)
+    while place < len(data):
+        found = MARKER.search(data, place)
+        kind, begins, ends = (found[1][0], found.start(), found.end()) if found else (END, len(data), len(data))
+        yield kind, begins - place
         if kind == END:
-            break
-        count += kind == SCAN
-        place = found.end() + (int.from_bytes(data[found.end() : found.end() + 2], "big") if kind in SEGMENTS else 0)
-    return count
+            return
+        place = ends + (int.from_bytes(data[ends : ends + 2], "big") if kind in SEGMENTS else 0)

@@ -39,7 +39,7 @@ MOST_FIELDS = 64
 """Of one request; no task takes a tenth of them."""
 
 MARKS = (b"[", b"{", b",")
-"""One of them stands before each value of a JSON text but the first, whatever its encoding; they may stand elsewhere."""
+"""One of them stands before each value of a JSON text but the first, in any encoding; they may stand elsewhere, too."""
 
 MOST_MARKS = 2 * MOST_PICTURES * MOST_BOXES * len("[,,,,")
 """Of all JSON of a request: twice what the boxes of the largest one have, all its pictures given by their regions. Two

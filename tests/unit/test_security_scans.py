@@ -1,14 +1,17 @@
 """JPEGs of many scans: which are refused, and that what stands beside a picture is none of its scans."""
 
 import io
+import sys
+from types import FrameType
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from benchmarks.hostile_pictures import jpeg_of_scans, saved
+from benchmarks.hostile_pictures import JPEG_BOMBS, jpeg_of_scans, saved
 from twelve.errors import UnreadableImage
 from twelve.image import FORMATS, ImageLimits, decode
-from twelve.scans import scans
+from twelve.scans import MOST_FILLING, MOST_MARKERS, SCAN, check_scans, markers
 
 LIMITS = ImageLimits()
 PROGRESSIVE = 6
@@ -19,6 +22,17 @@ UNKNOWN = b"\xff\x02\xff\xff"
 """Begins no segment: libjpeg reads on right behind its first two bytes."""
 
 
+MOST_STEPS = 50_000
+"""Of Python, to find that a picture of 16 MiB goes on without end."""
+
+
+ENDLESS = [f"JPEG: {what} without end" for what in ("fill bytes", "zeros", "markers", "scans", "segments")]
+
+
+def scans(data: bytes) -> int:
+    return sum(kind == SCAN for kind, _ in markers(data))
+
+
 def segment(kind: int, body: bytes) -> bytes:
     return bytes([0xFF, kind]) + (2 + len(body)).to_bytes(2, "big") + body
 
@@ -26,7 +40,7 @@ def segment(kind: int, body: bytes) -> bytes:
 def test_a_jpeg_of_as_many_scans_as_allowed_is_decoded_and_one_more_is_not() -> None:
     most = LIMITS.max_scans - PROGRESSIVE
     assert decode(jpeg_of_scans(100, most), limits=LIMITS).width == 100
-    with pytest.raises(UnreadableImage, match=r"^the picture has 65 scans, at most 64 are decoded"):
+    with pytest.raises(UnreadableImage, match=r"^the picture has more than 64 scans"):
         decode(jpeg_of_scans(100, most + 1), limits=LIMITS)
 
 
@@ -66,3 +80,46 @@ def test_scans_do_not_hide_behind_odd_bytes(before: bytes) -> None:
 @pytest.mark.parametrize("end", [b"", b"\xff", b"\xff\xda", b"\xff\xda\x00", b"\xff\xda\x00\x00", b"\xff\xda\xff\xff"])
 def test_a_file_that_ends_early_is_read_to_its_end(end: bytes) -> None:
     assert scans(b"\xff\xd8" + end) == (b"\xda" in end)
+
+
+def steps_of(data: bytes) -> int:
+    """Refuse a picture; give how many lines of Python that took, Pillow's included."""
+    steps = 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+        nonlocal steps
+        steps += event == "line"
+        if steps > MOST_STEPS:
+            raise AssertionError(f"goes on for ever, in {frame.f_code.co_filename}")
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with pytest.raises(UnreadableImage):
+            decode(data, limits=LIMITS)
+    finally:
+        sys.settrace(before)
+    return steps
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_what_goes_on_without_end_is_refused_after_a_few_steps(name: str) -> None:
+    assert steps_of(JPEG_BOMBS[name]()) <= MOST_STEPS
+
+
+def test_a_picture_of_as_many_markers_as_allowed_is_decoded_and_one_more_is_not() -> None:
+    picture = saved("JPEG")
+    left = MOST_MARKERS - len(list(markers(picture)))
+    notes = segment(0xFE, b"a") * left
+    assert decode(picture[:2] + notes + picture[2:], limits=LIMITS).digest == decode(picture, limits=LIMITS).digest
+    with pytest.raises(UnreadableImage, match=r"^the picture has more than 4096 markers"):
+        decode(picture[:2] + segment(0xFE, b"") + notes + picture[2:], limits=LIMITS)
+
+
+def test_filling_is_allowed_up_to_its_bound_and_without_any_behind_the_first_scan() -> None:
+    picture = saved("JPEG")
+    check_scans(picture[:2] + bytes(MOST_FILLING) + picture[2:], most=1)
+    check_scans(picture[:-2] + bytes(2 * MOST_FILLING) + picture[-2:], most=1)
+    with pytest.raises(UnreadableImage, match=r"^the picture has 65537 bytes that mean nothing"):
+        check_scans(picture[:2] + bytes(MOST_FILLING + 1) + picture[2:], most=1)
