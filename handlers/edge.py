@@ -225,6 +225,9 @@ def serve_command(
         int, typer.Option(envvar="EDGE_EXPORTER_PORT", help="Of nginx's metrics, on this machine alone.")
     ] = access_log.PORT,
     run_dir: RunDir = DEFAULT_RUN_DIR,
+    cache: Annotated[
+        Path | None, typer.Option(envvar="CACHE", help="Pictures seen, of all servers; RUN_DIR/cache if absent.")
+    ] = None,
     export_first: Annotated[
         bool, typer.Option("--export/--no-export", help="Bring the graphs up to date first.")
     ] = True,
@@ -244,7 +247,7 @@ def serve_command(
         keys=keys or run_dir / "keys",
         limits=Limits(rate, burst, per_client, per_address, in_flight),
     )
-    plan = Plan(bundle.resolve(), engine, workers, own_threads, batch_size)
+    plan = Plan(bundle.resolve(), engine, workers, own_threads, batch_size, (cache or run_dir / "cache").resolve())
     with told(), signals_interrupt():
         serve(Edge(plan, servers, site, run_dir, export_first, metrics_port))
 

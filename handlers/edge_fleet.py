@@ -42,6 +42,7 @@ class Plan:
         workers: Of each server.
         threads: Of each worker.
         batch_size: Most requests that a worker takes at once.
+        cache: Folder of pictures seen, one for all servers: a ref must hold whichever of them is asked next.
     """
 
     bundle: Path
@@ -49,6 +50,7 @@ class Plan:
     workers: int
     threads: int
     batch_size: int
+    cache: Path
 
     def options(self) -> list[str]:
         """Give the command line's options of `handlers.serve`; the graphs are exported beforehand, once for all."""
@@ -58,6 +60,7 @@ class Plan:
             "--workers": self.workers,
             "--threads": self.threads,
             "--batch-size": self.batch_size,
+            "--cache": self.cache,
         }
         return ["--no-export", *(str(part) for pair in named.items() for part in pair)]
 

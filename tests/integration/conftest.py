@@ -53,8 +53,8 @@ def asgi(served_bundle: tuple[Path, str], tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def nginx(served_bundle: tuple[Path, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Way]:
-    """Give nginx before one server: a picture that one has seen is no ref to another."""
-    settings = {"RATE": 100_000, "BURST": 100_000, "INSTANCES": 1, "ENGINE": "eager", "THREADS": 1}
+    """Give nginx before as many servers as there are by default."""
+    settings = {"RATE": 100_000, "BURST": 100_000, "ENGINE": "eager", "THREADS": 1}
     with edge_serving(served_bundle[0], tmp_path_factory.mktemp("front"), **settings) as live:
         yield through_nginx(live)
 

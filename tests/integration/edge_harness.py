@@ -202,6 +202,10 @@ class LiveEdge:
             command, cwd=self.run_dir.parent, env=self.environment, capture_output=True, text=True, check=False
         )
 
+    def inference(self, server: int) -> str:
+        """Give where a server itself is asked."""
+        return f"http://127.0.0.1:{self.first_port + PORTS_OF_A_SERVER * server}/predictions/{MODEL}"
+
     def workers(self, server: int) -> list[int]:
         """Give the process ids of a server's workers."""
         management = self.first_port + PORTS_OF_A_SERVER * server + 1

@@ -80,6 +80,12 @@ def test_the_tasks_are_listed_with_the_schema_of_their_fields(live):
     assert set(vqa["request"]["properties"]) == {"question", "image"}
 
 
+def test_a_picture_that_one_server_has_seen_is_a_ref_to_every_other(live):
+    (ref,) = httpx.post(live.inference(0), json=QUESTION).json()["images"]
+    reply = httpx.post(live.inference(1), json={**QUESTION, "image": {"ref": ref}})
+    assert reply.status_code == 200, reply.text
+
+
 def test_one_name_goes_with_a_request_from_end_to_end(live):
     reply = live.ask("vqa-v2", {"question": "?"}, **{"X-Request-Id": "end-2-end"})
     assert reply.status_code == 422

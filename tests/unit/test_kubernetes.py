@@ -16,6 +16,7 @@ import twelve
 from handlers import access_log, drain, edge_proxy, serve
 from handlers.ready import ALIVE, READY
 from tests.checkout import ROOT
+from twelve.regions.cache import DEFAULT_BYTES
 
 FOLDER = ROOT / "ops" / "kubernetes"
 VERSIONS = ("1.30", "1.37")  # the oldest that is promised, and the newest that the validator knows
@@ -23,6 +24,7 @@ DOCKERFILE = (ROOT / "Dockerfile").read_text()
 FILES = {file.stem: list(yaml.safe_load_all(file.read_text())) for file in sorted(FOLDER.glob("*.yaml"))}
 MANIFESTS = {f"{one['kind']} {one['metadata']['name']}": one for documents in FILES.values() for one in documents}
 KINDS = ("ConfigMap", "Deployment", "Service", "PodDisruptionBudget", "NetworkPolicy")
+WHOLE = ("nginx", "server")
 DEPLOYMENTS = {name: one for name, one in MANIFESTS.items() if one["kind"] == "Deployment"}
 CONTAINER = ("spec", "template", "spec", "containers", 0)
 STAGES = {"twelve": "serve", "twelve-edge": "edge"}
@@ -91,7 +93,7 @@ def test_a_wrong_manifest_is_refused(name, path, value):
         check(changed(MANIFESTS[name], path, value))
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", WHOLE)
 def test_servers_and_nginx_each_have_all_that_belongs_to_them(file):
     assert tuple(one["kind"] for one in FILES[file]) == KINDS
 
@@ -152,6 +154,16 @@ def test_each_setting_is_one_that_the_launcher_reads(name):
     assert settings.keys() <= variables(LAUNCHERS[name])
 
 
+def test_all_servers_have_one_cache_so_that_a_ref_holds_at_each():
+    own = pod(MANIFESTS["Deployment twelve-server"])
+    mounted = {mount["mountPath"]: mount["name"] for mount in own["containers"][0]["volumeMounts"]}
+    folder = mounted[MANIFESTS["ConfigMap twelve-server"]["data"]["CACHE"]]
+    (volume,) = (volume for volume in own["volumes"] if volume["name"] == folder)
+    claim = MANIFESTS[f"PersistentVolumeClaim {volume['persistentVolumeClaim']['claimName']}"]
+    assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi")) << 30 > DEFAULT_BYTES
+
+
 def test_nginx_finds_the_servers_by_the_name_and_ports_of_their_service():
     service = MANIFESTS["Service twelve-server"]
     predictions, health = (port["port"] for port in service["spec"]["ports"])
@@ -167,7 +179,7 @@ def test_a_server_is_left_time_to_answer_what_it_has_taken():
     assert own["terminationGracePeriodSeconds"] >= waits_s + drain.LONGEST_S + SIDE_BY_SIDE_S
 
 
-@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("file", WHOLE)
 def test_selectors_find_the_pods_and_nothing_else(file):
     _, deployment, service, budget, policy = FILES[file]
     labels = deployment["spec"]["template"]["metadata"]["labels"]

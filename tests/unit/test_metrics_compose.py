@@ -135,6 +135,8 @@ def test_the_check_finds_a_task_that_is_not_listed():
         is_list = request.url.path == "/v1/tasks"
         return httpx.Response(200, json={"tasks": [{"task": "gqa"}]}) if is_list else as_nginx_answers(request)
 
-    with httpx.Client(transport=httpx.MockTransport(forgets), base_url="https://nginx") as client:
-        with pytest.raises(builder.Failed, match=r"/v1/tasks lists \['gqa'\]"):
-            compose_check.ask_everything(compose_check.Stack(client, "http://prometheus"))
+    with (
+        httpx.Client(transport=httpx.MockTransport(forgets), base_url="https://nginx") as client,
+        pytest.raises(builder.Failed, match=r"/v1/tasks lists \['gqa'\]"),
+    ):
+        compose_check.ask_everything(compose_check.Stack(client, "http://prometheus"))
