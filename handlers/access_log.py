@@ -4,6 +4,7 @@ Workers cannot count what never reached them: refusals, and answers that nginx g
 restart of this program counts anew from nothing, as Prometheus expects of a counter.
 
     twelve_edge_requests_total{status}    predictions asked for, by the status that the client got
+    twelve_edge_unread_lines_total        lines that are none of nginx's own form, as where a disk was full
 """
 
 import json
@@ -28,6 +29,9 @@ PREDICTIONS = ("/v1/tasks/", "/predictions/")
 STATUSES = (200, 400, 401, 404, 405, 408, 409, 411, 413, 414, 415, 422, 429, 431, 500, 502, 503, 504, 507)
 """Told from the start, with 0: the first failure is seen as a rise, which the birth of a series is not."""
 
+BLOCK_BYTES = 1 << 20
+"""Read at once, however long the log is."""
+
 PORT = 8087
 """The next after a server's own, which may be on the same machine or in the same pod."""
 
@@ -40,6 +44,7 @@ class AccessLog(Collector):
         self._file: BinaryIO | None = None
         self._unfinished = b""
         self._counts: Counter[int] = Counter(dict.fromkeys(STATUSES, 0))
+        self._unread = 0
         self._one_scrape = threading.Lock()
 
     def collect(self) -> Iterator[Metric]:
@@ -50,16 +55,24 @@ class AccessLog(Collector):
                 self._count(line)
             for status, count in self._counts.items():
                 family.add_metric([str(status)], count)
+            unread = CounterMetricFamily("twelve_edge_unread_lines", "Lines of another form.", value=self._unread)
         yield family
+        yield unread
 
     def describe(self) -> Iterator[Metric]:
         """Give nothing: registration reads nothing."""
         return iter(())
 
     def _count(self, line: bytes) -> None:
-        entry = json.loads(line)
-        if entry["path"].startswith(PREDICTIONS):
-            self._counts[int(entry["status"])] += 1
+        """Count a line. A path may hold any bytes: nginx writes those that are no UTF-8 as they came."""
+        try:
+            entry = json.loads(line.decode(errors="replace"))
+            is_counted, status = entry["path"].startswith(PREDICTIONS), int(entry["status"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._unread += 1
+            return
+        if is_counted:
+            self._counts[status] += 1
 
     def _new_lines(self) -> Iterator[bytes]:
         yield from self._rest()
@@ -69,10 +82,9 @@ class AccessLog(Collector):
 
     def _rest(self) -> Iterator[bytes]:
         """Give the lines up to the end; one that is still being written waits for its end."""
-        if self._file is None:
-            return
-        *lines, self._unfinished = (self._unfinished + self._file.read()).split(b"\n")
-        yield from lines
+        while self._file is not None and (block := self._file.read(BLOCK_BYTES)):
+            *lines, self._unfinished = (self._unfinished + block).split(b"\n")
+            yield from lines
 
     def _is_moved(self) -> bool:
         try:

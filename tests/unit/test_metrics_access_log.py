@@ -1,9 +1,11 @@
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
+from handlers import access_log
 from handlers.access_log import STATUSES, AccessLog
 
 
@@ -18,6 +20,13 @@ class Log:
     def write(self, *statuses: int, path: str = "/v1/tasks/gqa") -> None:
         with self.path.open("a") as file:
             file.writelines(line(status, path) for status in statuses)
+
+    def write_bytes(self, line: bytes) -> None:
+        with self.path.open("ab") as file:
+            file.write(line + b"\n")
+
+    def unread(self) -> float | None:
+        return self.registry.get_sample_value("twelve_edge_unread_lines_total")
 
     def count(self, status: int) -> float | None:
         return self.registry.get_sample_value("twelve_edge_requests_total", {"status": str(status)})
@@ -75,3 +84,32 @@ def test_a_log_that_was_emptied_is_read_from_its_start(log):
     assert log.count(200) == 2
     log.write(200)
     assert log.count(200) == 3
+
+
+def test_a_path_that_is_no_text_is_read_like_any_other(log):
+    log.write_bytes(b'{"path":"/v1/tasks/\xff\xc3","status":404}')
+    log.write(200)
+    assert (log.count(404), log.count(200), log.unread()) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [b"", b"{", b"[]", b"7", b"{}", b'{"path":"/v1/tasks/gqa","status":}', b'{"path":7,"status":200}', b"\xff\0"],
+)
+def test_a_line_that_is_broken_costs_itself_alone_and_is_counted(log, broken):
+    log.write(200)
+    log.write_bytes(broken)
+    log.write(503)
+    assert (log.count(200), log.count(503), log.unread()) == (1, 1, 1)
+
+
+def test_a_long_log_is_read_in_blocks_of_one_size(log, monkeypatch):
+    monkeypatch.setattr(access_log, "BLOCK_BYTES", 1000)
+    log.write(*[200] * 10_000)
+    assert log.count(200) == 10_000
+    log.write(*[200] * 10_000)
+    tracemalloc.start()
+    assert log.count(200) == 20_000
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < log.path.stat().st_size / 10
