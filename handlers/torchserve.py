@@ -25,8 +25,14 @@ ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / CONFIG
 LOGGING = ROOT / "ops" / "log4j2.xml"
 HERE = "127.0.0.1"
-HEAP = "1g"
-"""Java's default is a quarter of the machine; it holds requests on their way and nothing else."""
+MOST_HELD = 64
+"""Requests that TorchServe holds: those of its queue, as `export.archive` sets it, whose import would cost torch. nginx
+sends half as many at most, which leaves each of them a copy on its way to the worker."""
+
+RESERVE_BYTES = 512 << 20
+"""Of Java's heap: its classes, its threads, and the batches that workers have taken from the queue."""
+
+BODY_LIMIT = "max_request_size"
 
 REFUSAL = "refuses to start: "
 """What the handler writes before it ends a worker on purpose."""
@@ -249,7 +255,7 @@ def command(java: Path, run: RunDirectory, temporary: str, *, console: bool) -> 
     site = Path(spec.origin).parents[1]
     return [
         str(java),
-        f"-Xmx{HEAP}",
+        f"-Xmx{heap_bytes(run.config.read_text(encoding='utf-8')) >> 20}m",
         f"-Dmodel_server_home={site}",
         f"-Djava.io.tmpdir={temporary}",
         f"-Dlog4j.configurationFile=file://{LOGGING}",
@@ -263,6 +269,23 @@ def command(java: Path, run: RunDirectory, temporary: str, *, console: bool) -> 
         *("-w", str(run.model_store)),
         "-ncs",
     ]
+
+
+def heap_bytes(config: str) -> int:
+    """Give the most that Java's heap may become: all requests that may wait, each as large as allowed, and a reserve.
+
+    Left to itself Java takes a quarter of the machine, whatever that is.
+
+    Args:
+        config: Text of a config.properties.
+
+    Raises:
+        ConfigInvalid: It does not say how large a request may be.
+    """
+    found = re.search(rf"^{BODY_LIMIT}=(\d+)$", config, re.MULTILINE)
+    if found is None:
+        raise ConfigInvalid(f"{CONFIG}: has no line {BODY_LIMIT}=… with a number of bytes; put it back")
+    return MOST_HELD * int(found[1]) + RESERVE_BYTES
 
 
 def environment(run: RunDirectory, *, threads: int) -> dict[str, str]:
