@@ -29,7 +29,7 @@ WINDOW = re.compile(r"(?<=[\[e])(\d+)([smhd])(?=\]| |$)")
 """A range, or the one that a recorded name ends in."""
 
 NUMBER = re.compile(r'(?<![\w."])\d+(?:\.\d+)?(?![\w"])')
-LABEL = re.compile(r'\b(\w+)(=~|!=|=)"([^"]*)"')
+LABEL = re.compile(r'\b(\w+)(=~|!~|!=|=)"([^"]*)"')
 COMPARISON = re.compile(r" (==|<|>) ")
 LOGIC = re.compile(r" and ")
 OTHERWISE = {"==": ("!=",), "<": ("<=", ">"), ">": (">=", "<")}
@@ -87,7 +87,7 @@ def _expressions(expression: str) -> Iterator[tuple[str, Rule]]:
 SMALLER = {"d": "h", "h": "m", "m": "s"}
 """Thirty of the smaller unit: half of a minute or an hour, and a day and a quarter of three days."""
 
-OPPOSITE = {"=~": "!~", "!=": "=", "=": "!="}
+OPPOSITE = {"=~": "!~", "!~": "=~", "!=": "=", "=": "!="}
 
 
 def _put(expression: str, found: re.Match[str], other: str) -> Rule:
