@@ -90,6 +90,8 @@ OWN = {
     "a task that climbs": ("POST", "/v1/tasks/..%2f..%2fmodels", {}, 404, "unknown-path"),
     "a method": ("GET", "/v1/tasks/vqa-v2", {}, 405, "method"),
     "a method of the list": ("DELETE", "/v1/tasks", {}, 405, "method"),
+    "a method of whether it is alive": ("POST", "/healthz", {}, 405, "method"),
+    "a method of whether it is ready": ("DELETE", "/readyz", {}, 405, "method"),
     "a long address": ("POST", f"/v1/tasks/{LONG}", {}, 414, "too-large"),
     "a long header": ("POST", "/v1/tasks/vqa-v2", {"X-Long": LONG}, 431, "too-large"),
     "another media type": ("POST", "/predictions/twelve", {"Content-Type": "text/plain"}, 415, "media-type"),
@@ -342,6 +344,34 @@ def test_the_list_of_tasks_and_the_health_are_read_by_get(front):
     assert front.client.get(f"{front.url}/v1/tasks").json() == {"tasks": []}
     for path in ("/healthz", "/readyz"):
         assert httpx.get(front.url + path, verify=False).status_code == 200
+
+
+def test_an_address_that_asks_too_much_at_once_is_told_so_of_the_health_too(tmp_path):
+    go = threading.Event()
+
+    def wait(request: Heard):
+        go.wait(20)
+        return fine(request)
+
+    with fronting(tmp_path, count=1, per_address=1) as front, ThreadPoolExecutor(1) as pool:
+        front.servers[0].script = wait
+        waiting = pool.submit(front.ask)
+        while not heard(front):
+            time.sleep(0.01)
+        check(front.client.get(f"{front.url}/readyz"), 429, "queue-full")
+        go.set()
+        assert waiting.result().status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+@pytest.mark.parametrize("ill", ["breaks", "hangs"])
+def test_servers_that_do_not_say_how_they_are_are_not_well(tmp_path, path, ill):
+    def breaks(_: Heard):
+        raise ConnectionError
+
+    with fronting(tmp_path, count=1) as front:
+        front.servers[0].script = {"breaks": breaks, "hangs": slow(3)}[ill]
+        check(front.client.get(front.url + path), 503, "no-worker")
 
 
 def test_asking_for_the_health_makes_no_work_however_often(front):
