@@ -3,6 +3,7 @@
 Nobody waits for an answer after that, and on a full server each stage spent on it is taken from those who still wait.
 """
 
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -37,11 +38,25 @@ class Deadline:
         Raises:
             DeadlineExceeded: There is none.
         """
-        if self.allowed_ms is not None and 1000 * (time.monotonic() - self.entered_s) >= self.allowed_ms:
-            raise DeadlineExceeded(
-                f"the request's time, {self.allowed_ms} ms, passed before {before}; "
-                "allow more by X-Request-Timeout-Ms, or ask again when the server has less to do"
-            )
+        if self.left_s() <= 0:
+            raise self.exceeded(before)
+
+    def left_s(self) -> float:
+        """Give the time that is left; less than none once it has passed."""
+        if self.allowed_ms is None:
+            return math.inf
+        return self.entered_s + self.allowed_ms / 1000 - time.monotonic()
+
+    def exceeded(self, before: str) -> DeadlineExceeded:
+        """Give the error of a request whose time passed before this."""
+        return DeadlineExceeded(
+            f"the request's time, {self.allowed_ms} ms, passed before {before}; "
+            "allow more by X-Request-Timeout-Ms, or ask again when the server has less to do"
+        )
+
+
+NEVER = Deadline(0.0, None)
+"""Of a request that waits for ever."""
 
 
 def deadline_of(headers: Mapping[str, str], entered_s: float, *, otherwise_ms: int | None) -> Deadline:

@@ -20,7 +20,8 @@ from urllib.parse import urljoin
 import httpcore
 import httpx
 
-from twelve.errors import InvalidField, TooLarge, UnreadableImage
+from twelve.deadlines import NEVER, Deadline
+from twelve.errors import InvalidField, TooLarge, TwelveError, UnreadableImage
 from twelve.origins import AllowList, Location, read_url
 from twelve.schema import AnyImage, EncodedImage, ImageUrl
 
@@ -64,11 +65,21 @@ class Budget:
 
     Attributes:
         left_bytes: To be read from all of them.
+        deadline: The request's own.
         until_s: By `time.monotonic()`.
+        is_cut: Whether the request's deadline leaves less time than pictures have.
     """
 
     left_bytes: int
-    until_s: float = field(default_factory=lambda: time.monotonic() + SECONDS)
+    deadline: Deadline = NEVER
+    until_s: float = field(init=False)
+    is_cut: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to count."""
+        left_s = self.deadline.left_s()
+        self.until_s = time.monotonic() + min(SECONDS, left_s)
+        self.is_cut = left_s < SECONDS
 
     def seconds(self) -> float:
         """Give the time that is left.
@@ -81,6 +92,10 @@ class Budget:
             raise httpcore.ReadTimeout("the time is up")
         return left
 
+    def used_up(self, why: str, *, at: str) -> TwelveError:
+        """Give the error of a request for whose pictures time has run out: its own lateness, or else this reason."""
+        return self.deadline.exceeded("its pictures were fetched") if self.is_cut else UnreadableImage(why, at=at)
+
 
 class Downloads:
     """Fetches pictures that requests name by URL."""
@@ -90,12 +105,15 @@ class Downloads:
         self._max_bytes = max_bytes
         self._resolve = resolve
 
-    def fetched(self, images: Sequence[AnyImage], paths: Sequence[str]) -> tuple[AnyImage, ...]:
+    def fetched(
+        self, images: Sequence[AnyImage], paths: Sequence[str], deadline: Deadline = NEVER
+    ) -> tuple[AnyImage, ...]:
         """Put files in the place of URLs.
 
         Args:
             images: Of one request.
             paths: The fields' paths, for errors.
+            deadline: The request's own; where it leaves less time than pictures have, they have that.
 
         Returns:
             The pictures in their order; those that came otherwise are as they were.
@@ -104,8 +122,9 @@ class Downloads:
             InvalidField: Pictures are not fetched by this server, or not from there.
             UnreadableImage: There is no picture, or not in time.
             TooLarge: One is, or all together are.
+            DeadlineExceeded: The request's time passed meanwhile.
         """
-        budget = Budget(PICTURES_BYTES * self._max_bytes)
+        budget = Budget(PICTURES_BYTES * self._max_bytes, deadline)
         return tuple(
             self._fetched(image, budget, at=at) if isinstance(image, ImageUrl) else image
             for image, at in zip(images, paths, strict=True)
@@ -121,7 +140,7 @@ class Downloads:
         try:
             return EncodedImage(data=self._follow(read_url(image.url, at=at), budget, at=at))
         except httpcore.TimeoutException as error:
-            raise UnreadableImage(f"{at}: fetching the picture took longer than {SECONDS:g} s", at=at) from error
+            raise budget.used_up(f"{at}: fetching the picture took longer than {SECONDS:g} s", at=at) from error
         except NETWORK_FAULTS as error:
             why = str(error) or type(error).__name__
             raise UnreadableImage(f"{at}: the picture could not be fetched: {why}; send it itself", at=at) from error
@@ -158,7 +177,9 @@ class Downloads:
         looking = self._lookups.submit(self._resolve, origin.host, origin.port)
         try:
             addresses = looking.result(budget.seconds())
-        except (OSError, UnicodeError) as error:  # a time-out is an OSError as well
+        except TimeoutError as error:
+            raise budget.used_up(f"{at}: the host {origin.host} was not found in time", at=at) from error
+        except (OSError, UnicodeError) as error:
             raise UnreadableImage(f"{at}: the host {origin.host} was not found", at=at) from error
         self._allowed.check_addresses(origin.host, addresses, at=at)
         return addresses

@@ -202,7 +202,7 @@ class Service:
         self._settings.requests.check_boxes(len(prompt.boxes_px))
         self._settings.requests.check_texts((text for text, _ in prompt.rows), at=asked.task.text_field)
         paths = picture_paths(asked, len(prompt.images))
-        images = self._downloads.fetched(prompt.images, paths)
+        images = self._downloads.fetched(prompt.images, paths, accepted.deadline)
         return Ready(asked.task, prompt, self._desk.open_all(images, paths), paths, accepted.deadline)
 
     def _attach_all(self, ready: Sequence[Ready | TwelveError]) -> list[Example | TwelveError]:

@@ -9,7 +9,7 @@ from export import archive
 from handlers import edge_nginx
 from handlers.edge_nginx import Limits
 from tests.checkout import ROOT
-from twelve import origins, scans, schema, wire
+from twelve import download, origins, scans, schema, wire
 from twelve.image import FORMATS, ImageLimits
 from twelve.limits import RequestLimits
 from twelve.openapi import PROXY_STATUSES
@@ -61,6 +61,7 @@ VALUES: dict[str, Any] = {
     "formats of pictures: JPEG, PNG, WebP, GIF, BMP, TIFF": len(FORMATS),
     "pictures of a request": retrieving.MOST,
     "characters of a picture's URL, where URLs are allowed": origins.MOST_CHARACTERS,
+    "seconds for all of a request's pictures by URL": download.SECONDS,
     "characters of a text; of a dialogue in all": RequestLimits.max_characters,
     "turns of a dialogue": schema.MOST_TURNS,
     "boxes": RequestLimits.max_boxes,

@@ -20,8 +20,9 @@ import pytest
 from tests.bundles import make_tiny_bundle, picture
 from twelve import download
 from twelve.assembly import Settings
+from twelve.deadlines import Deadline
 from twelve.download import Downloads
-from twelve.errors import ConfigInvalid, InvalidField, TooLarge, UnreadableImage
+from twelve.errors import ConfigInvalid, DeadlineExceeded, InvalidField, TooLarge, UnreadableImage
 from twelve.origins import AllowList, read_url
 from twelve.schema import EncodedImage, ImageRef, ImageUrl
 from twelve.service import Service
@@ -396,6 +397,36 @@ def test_a_resolver_that_does_not_answer_is_left(site: Site, monkeypatch: pytest
     asked.set()
 
 
+def late(made: Downloads, url: str) -> None:
+    """Fetch for a request whose own time is far shorter than pictures have; it passes."""
+    with pytest.raises(DeadlineExceeded, match="time, 200 ms, passed before its pictures were fetched"):
+        made.fetched([ImageUrl(url=url)], ["image"], Deadline(time.monotonic(), 200))
+
+
+def test_a_request_whose_time_passes_while_a_host_sends_slowly_is_late(site: Site) -> None:
+    site.pages["/a.png"] = lambda asked: drip(asked, b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\n\r\n")
+    late(downloads(site), f"http://images.test:{site.port}/a.png")
+
+
+def test_a_request_whose_time_passes_while_a_name_is_looked_up_is_late() -> None:
+    asked = threading.Event()
+    late(
+        Downloads(
+            AllowList.of(["images.test"], []), max_bytes=MOST_BYTES, resolve=lambda host, port: [str(asked.wait(20))]
+        ),
+        "https://images.test/a.png",
+    )
+    asked.set()
+
+
+def test_pictures_have_no_more_time_where_the_request_has_more(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "SECONDS", 0.2)
+    site.pages["/a.png"] = lambda asked: drip(asked, b"HTTP/1.1 200 OK\r\nX: ")
+    one, url = downloads(site), ImageUrl(url=f"http://images.test:{site.port}/a.png")
+    with pytest.raises(UnreadableImage, match=r"longer than 0\.2 s"):
+        one.fetched([url], ["image"], Deadline(time.monotonic(), 60_000))
+
+
 def test_the_hosts_name_is_told_in_the_encrypted_greeting() -> None:
     greetings: list[bytes] = []
     with socket.create_server((HERE, 0)) as listener:
@@ -478,9 +509,10 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny_bundle(tmp_path_factory.mktemp("bundle")).path
 
 
-def ask(service: Service, image: object) -> tuple[int, dict]:
+def ask(service: Service, image: object, **headers: str) -> tuple[int, dict]:
     fields = {"task": "vqa-v2", "question": "What is it?", "image": image}
-    [reply] = service.answer_calls([Call(fields, "application/json")])
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    [reply] = service.answer_calls([Call(fields, "application/json", headers=named)])
     return reply.status, json.loads(reply.body)
 
 
@@ -532,3 +564,11 @@ def test_a_served_picture_by_url_answers_as_the_picture_itself(bundle: Path, sit
 def test_a_url_that_is_no_text_is_an_invalid_field(bundle: Path, image: object) -> None:
     status, answer = ask(Service.open(bundle, Settings(engine="eager")), image)
     assert (status, answer["error"]["code"]) == (422, "invalid-field")
+
+
+def test_a_served_request_by_url_keeps_its_own_deadline(bundle: Path, site: Site) -> None:
+    hosts, networks = [f"http://localhost:{site.port}"], ["127.0.0.0/8", "::1/128"]
+    service = Service.open(bundle, Settings(engine="eager", image_hosts=hosts, image_networks=networks))
+    site.pages["/a.png"] = lambda asked: drip(asked, b"HTTP/1.1 200 OK\r\nX: ")
+    status, answer = ask(service, {"url": f"http://localhost:{site.port}/a.png"}, x_request_timeout_ms="300")
+    assert (status, answer["error"]["code"]) == (504, "deadline")
