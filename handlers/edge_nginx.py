@@ -36,7 +36,11 @@ DEFAULT_S = 30
 GRACE_MS = 250
 """The worker's own answer to a deadline that passed is better than nginx's: it may arrive this much later."""
 
-START_TIMEOUT_S, STOP_TIMEOUT_S, BETWEEN_LOOKS_S = 10.0, 20.0, 0.05
+SHUTDOWN_S = WAITS_S[-1] + 15
+"""After it was told to end, nginx answers what is on its way for so long: to the longest deadline and beyond it."""
+
+STOP_TIMEOUT_S = SHUTDOWN_S + 5.0
+START_TIMEOUT_S, BETWEEN_LOOKS_S = 10.0, 0.05
 
 
 @dataclass(frozen=True)
@@ -309,6 +313,7 @@ def _values(site: Site) -> dict[str, object]:
         "keys": site.keys.resolve(),
         "most_bytes": most_bytes(TEMPLATE),
         "tries": TRIES,
+        "shutdown_s": SHUTDOWN_S,
         "default_ms": 1000 * DEFAULT_S,
         "longest_ms": 1000 * WAITS_S[-1],
         "up_to_longest": at_most(1000 * WAITS_S[-1]),

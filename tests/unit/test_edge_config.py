@@ -138,6 +138,12 @@ def test_torchserve_kills_no_worker_before_the_longest_deadline():
     assert edge_nginx.WAITS_S[-1] < archive.RESPONSE_TIMEOUT_S
 
 
+def test_nginx_answers_what_is_on_its_way_before_it_ends_however_long_that_may_take(tmp_path):
+    site(tmp_path)
+    shutdown_s = int(re.search(r"worker_shutdown_timeout (\d+)s;", (tmp_path / "nginx.conf").read_text())[1])
+    assert edge_nginx.STOP_TIMEOUT_S > shutdown_s > edge_nginx.WAITS_S[-1]
+
+
 def test_nginx_answers_with_the_contracts_codes(tmp_path):
     site(tmp_path)
     written = CODE.findall((tmp_path / "errors.conf").read_text() + (tmp_path / "failed.conf").read_text())

@@ -13,7 +13,7 @@ import typer.models
 import yaml
 
 import twelve
-from handlers import access_log, drain, edge_proxy, serve
+from handlers import access_log, drain, edge_nginx, edge_proxy, serve
 from handlers.ready import ALIVE, READY
 from tests.checkout import ROOT
 from twelve.regions.cache import DEFAULT_BYTES
@@ -177,6 +177,12 @@ def test_a_server_is_left_time_to_answer_what_it_has_taken():
     *_, command = own["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
     waits_s = float(re.fullmatch(r"sleep (\d+) && python3 -m handlers\.drain", command)[1])
     assert own["terminationGracePeriodSeconds"] >= waits_s + drain.LONGEST_S + SIDE_BY_SIDE_S
+
+
+def test_nginx_is_left_time_to_answer_what_is_on_its_way():
+    own = pod(MANIFESTS["Deployment twelve-nginx"])
+    _, waits_s = own["containers"][0]["lifecycle"]["preStop"]["exec"]["command"]
+    assert own["terminationGracePeriodSeconds"] >= float(waits_s) + edge_nginx.STOP_TIMEOUT_S + SIDE_BY_SIDE_S
 
 
 @pytest.mark.parametrize("file", WHOLE)

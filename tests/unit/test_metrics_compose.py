@@ -9,7 +9,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
 
-from handlers import access_log
+from handlers import access_log, edge_nginx
 from ops import builder, compose_check
 from tests.checkout import ROOT
 from twelve.roster import roster
@@ -91,6 +91,10 @@ def test_each_image_is_built_here_or_has_a_version():
 @pytest.mark.parametrize("name", ["prometheus.yml", "prometheus-edge.yml", "prometheus-compose.yml"])
 def test_every_prometheus_reads_the_alerts(name):
     assert RULE_FILES in (OPS / name).read_text()
+
+
+def test_nginx_is_left_time_to_answer_what_is_on_its_way():
+    assert float(SERVICES["nginx"]["stop_grace_period"].removesuffix("s")) > edge_nginx.STOP_TIMEOUT_S
 
 
 def test_no_service_names_a_volume_that_is_not_declared():
