@@ -7,7 +7,6 @@ opens one a request.
 
 import json
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +14,7 @@ from typing import Annotated
 import psutil
 import typer
 
-from handlers.healthcheck import MODEL, NotReady, Server
+from handlers.healthcheck import HALF_WRITTEN, MODEL, NotReady, Server
 
 LONGEST_S = 75.0
 """Longer than the longest deadline: what is older was given up by whoever asked."""
@@ -53,7 +52,7 @@ def _pending(server: Server) -> int:
     try:
         with urllib.request.urlopen(f"{server.management}/models/{MODEL}", timeout=5) as reply:
             return int(json.load(reply)[0]["jobQueueStatus"]["pendingRequests"])
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
+    except HALF_WRITTEN:
         return 0
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from handlers.drain import drain
 from handlers.edge_nginx import Backend, halves, to_ask
-from handlers.healthcheck import NotReady, Server
+from handlers.healthcheck import HALF_WRITTEN, NotReady, Server
 from handlers.ready import READY
+from handlers.serve import CPU, repeated
 from handlers.torchserve import HERE, ROOT, START_TIMEOUT_S, Ports, ServerDied
 from twelve.errors import ConfigInvalid
 
@@ -43,6 +44,9 @@ class Plan:
         threads: Of each worker.
         batch_size: Most requests that a worker takes at once.
         cache: Folder of pictures seen, one for all servers: a ref must hold whichever of them is asked next.
+        device: "cpu", "cuda", or "cuda:1" and so on.
+        image_hosts: Where pictures named by URL are fetched from; none = they are refused.
+        image_networks: Networks these hosts may lie in beside the public ones.
     """
 
     bundle: Path
@@ -51,6 +55,9 @@ class Plan:
     threads: int
     batch_size: int
     cache: Path
+    device: str = CPU
+    image_hosts: tuple[str, ...] = ()
+    image_networks: tuple[str, ...] = ()
 
     def options(self) -> list[str]:
         """Give the command line's options of `handlers.serve`; the graphs are exported beforehand, once for all."""
@@ -61,8 +68,14 @@ class Plan:
             "--threads": self.threads,
             "--batch-size": self.batch_size,
             "--cache": self.cache,
+            "--device": self.device,
         }
-        return ["--no-export", *(str(part) for pair in named.items() for part in pair)]
+        return [
+            "--no-export",
+            *(str(part) for pair in named.items() for part in pair),
+            *repeated("--image-host", self.image_hosts),
+            *repeated("--image-network", self.image_networks),
+        ]
 
 
 @dataclass
@@ -161,7 +174,7 @@ def is_ready(backend: Backend) -> bool:
     """Say whether a server answers requests, as its own prober has it."""
     try:
         urllib.request.urlopen(f"http://{backend.health}{READY}", timeout=LOOK_TIMEOUT_S).close()
-    except OSError:
+    except HALF_WRITTEN:
         return False
     return True
 

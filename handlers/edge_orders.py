@@ -4,6 +4,7 @@ Whoever may write there may give orders: nothing listens.
 """
 
 import json
+import logging
 import os
 import time
 import uuid
@@ -14,6 +15,8 @@ from typing import Any
 
 from handlers.torchserve import ServerDied
 from twelve.errors import StartupError
+
+log = logging.getLogger(__name__)
 
 PID = "edge.pid"
 BETWEEN_LOOKS_S = 0.1
@@ -55,9 +58,9 @@ class Orders:
     def carry_out(self, carry: Carry) -> None:
         """Carry out what has come, and tell how it went."""
         for path in sorted(self.folder.glob("*.order")):
-            order = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
             path.unlink()
-            _write(path.with_suffix(".done"), {"failure": _failure(carry[order["name"]], order)})
+            _write(path.with_suffix(".done"), {"failure": _failure(carry, text)})
 
     def give(self, name: str, **details: str) -> None:
         """Give an order and wait until it is carried out.
@@ -83,13 +86,17 @@ class Orders:
             raise ServerDied(failure, 1)
 
 
-def _failure(act: Callable[[Mapping[str, Any]], None], order: Mapping[str, Any]) -> str | None:
+def _failure(carry: Carry, text: str) -> str | None:
     try:
-        act(order)
+        order = json.loads(text)
+        carry[order["name"]](order)
     except StartupError as error:
         return error.message
     except (ServerDied, OSError) as error:
         return str(error)
+    except Exception as error:  # whatever it is, nginx and the servers go on
+        log.exception("an order failed")
+        return f"the launcher failed on it, and its log says where: {error!r}"
     return None
 
 

@@ -20,6 +20,9 @@ SELF_TEST = Path("model_store/twelve-model/self-test.json")
 SELF_TEST_HEADER = "X-Self-Test"
 """Marks our own questions, which are no traffic; a proxy lets no client send it."""
 
+HALF_WRITTEN = (OSError, http.client.HTTPException, ValueError, LookupError, TypeError)
+"""What reading a reply raises whose writer ended meanwhile; no JSON, or other JSON, is among it."""
+
 EVERYWHERE, HERE = "//0.0.0.0:", "//127.0.0.1:"
 
 
@@ -71,8 +74,8 @@ class Server:
             ask(self.inference, self.self_test, timeout_s=timeout_s)
         except urllib.error.HTTPError as error:
             raise NotReady(f"{error.url} answers {error.code}: {error.read(500).decode(errors='replace')}") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise NotReady(f"the server does not answer: {error}") from error
+        except HALF_WRITTEN as error:
+            raise NotReady(f"the server does not answer: {error!r}") from error
 
     def _check_workers(self, timeout_s: float, fewest: int | None) -> None:
         with urllib.request.urlopen(f"{self.management}/models/{MODEL}", timeout=timeout_s) as reply:

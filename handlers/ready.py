@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from handlers.healthcheck import NotReady, Server
+from handlers.healthcheck import HALF_WRITTEN, NotReady, Server
 from twelve.errors import NoWorker
 
 BETWEEN_LOOKS_S = 1.0
@@ -77,8 +77,8 @@ class Prober:
     def _why_dead(self) -> str | None:
         try:
             urllib.request.urlopen(f"{self._server.inference}/ping", timeout=self._bound_s).close()
-        except OSError as error:
-            return f"the server does not answer: {error}"
+        except HALF_WRITTEN as error:
+            return f"the server does not answer: {error!r}"
         return None
 
     def _why_not_ready(self) -> str | None:

@@ -1,5 +1,6 @@
 """What stands before nginx: keys, pools, deadlines' patterns, orders, and limits that fit each other."""
 
+import json
 import re
 import stat
 import threading
@@ -172,6 +173,19 @@ def test_an_order_is_carried_out_once_and_its_failure_is_told(tmp_path):
     ended.set()
     thread.join()
     assert given == ["b"]
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"name": "other"}', '{"name": "breaks"}'])
+def test_no_order_ends_the_launcher_whatever_it_raises(tmp_path, text):
+    orders = Orders(tmp_path)
+    orders.open()
+
+    def breaks(_) -> None:
+        raise ZeroDivisionError
+
+    (orders.folder / "1.order").write_text(text)
+    orders.carry_out({"breaks": breaks})
+    assert "failed on it" in json.loads((orders.folder / "1.done").read_text())["failure"]
 
 
 def test_an_order_without_a_launcher_is_refused(tmp_path):

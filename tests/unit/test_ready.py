@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -9,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from handlers import drain
+from handlers import drain, edge_fleet
+from handlers.edge_nginx import Backend
 from handlers.healthcheck import NotReady, Server
 from handlers.ready import ALIVE, READY, Prober, health
 from tests.integration.harness import free_ports
@@ -110,3 +112,45 @@ def test_a_server_with_requests_waiting_is_not_drained():
 
 def test_a_server_that_is_gone_is_drained():
     assert drain.drain(Server("http://127.0.0.1:1", "http://127.0.0.1:1", b"{}"), longest_s=5)
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n"
+
+
+@contextmanager
+def ending(reply: bytes):
+    """Answer everything with these bytes and end the connection, as a server does that is just ending."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(reply)
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        yield f"127.0.0.1:{listening.getsockname()[1]}"
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [b"", b"GARBAGE\r\n\r\n", HEAD + b'[{"jobQ', HEAD + b"[]" + b" " * 18, HEAD + b"{}" + b" " * 18, HEAD + b"7" * 20],
+)
+def test_a_reply_that_is_half_written_is_no_reason_to_end(reply):
+    with ending(reply) as address:
+        server = Server(f"http://{address}", f"http://{address}", b"{}")
+        assert drain._pending(server) == 0
+        with pytest.raises(NotReady, match="does not answer"):
+            server.check(timeout_s=5)
+
+
+def test_a_server_that_speaks_no_http_is_not_ready():
+    with ending(b"GARBAGE\r\n\r\n") as address:
+        assert not edge_fleet.is_ready(Backend(address, address))
