@@ -72,7 +72,7 @@ class Serving:
         batch_size: Most requests of a batch.
         batch_delay_ms: How long a request waits for others; 0 means 100 to TorchServe.
         cache: Folder of pictures seen, shared by the workers; relative to the model directory.
-        device: "cpu", or "cuda".
+        device: "cpu", "cuda", or "cuda:1" and so on.
         image_hosts: Where pictures named by URL are fetched from; none = they are refused. See `twelve.origins`.
         image_networks: Networks these hosts may lie in beside the public ones.
         cache_bytes: Of that folder, before the longest unused files go.
@@ -182,7 +182,7 @@ def main(
     batch_size: Annotated[int, typer.Option(min=1, help="Most requests of a batch.")] = 8,
     batch_delay_ms: Annotated[int, typer.Option(min=1, help="How long a request waits for others.")] = 2,
     cache: Annotated[str, typer.Option(help="Folder of pictures seen, shared by the workers.")] = "cache",
-    device: Annotated[str, typer.Option(help="cpu, or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(envvar="DEVICE", help="cpu, cuda, or cuda:1 and so on.")] = "cpu",
     image_hosts: Annotated[
         list[str] | None, typer.Option("--image-host", envvar="IMAGE_HOSTS", help="Fetch pictures by URL from there.")
     ] = None,

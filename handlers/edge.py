@@ -19,7 +19,19 @@ from handlers import access_log, edge_keys, edge_nginx
 from handlers.edge_fleet import Fleet, Instance, Plan
 from handlers.edge_nginx import Limits, Nginx, Site
 from handlers.edge_orders import Orders
-from handlers.serve import BUILD, EAGER, Engine, cores, ignore_signals, run_python, signals_interrupt
+from handlers.serve import (
+    BUILD,
+    CPU,
+    EAGER,
+    DeviceName,
+    Engine,
+    ImageHosts,
+    ImageNetworks,
+    cores,
+    ignore_signals,
+    run_python,
+    signals_interrupt,
+)
 from handlers.torchserve import HERE, OPTIONS, ROOT, Ports, ServerDied
 from twelve.bundle import Bundle
 from twelve.errors import ConfigInvalid, StartupError
@@ -228,6 +240,9 @@ def serve_command(
     cache: Annotated[
         Path | None, typer.Option(envvar="CACHE", help="Pictures seen, of all servers; RUN_DIR/cache if absent.")
     ] = None,
+    device: DeviceName = CPU,
+    image_hosts: ImageHosts = None,
+    image_networks: ImageNetworks = None,
     export_first: Annotated[
         bool, typer.Option("--export/--no-export", help="Bring the graphs up to date first.")
     ] = True,
@@ -247,7 +262,17 @@ def serve_command(
         keys=keys or run_dir / "keys",
         limits=Limits(rate, burst, per_client, per_address, in_flight),
     )
-    plan = Plan(bundle.resolve(), engine, workers, own_threads, batch_size, (cache or run_dir / "cache").resolve())
+    plan = Plan(
+        bundle=bundle.resolve(),
+        engine=engine,
+        workers=workers,
+        threads=own_threads,
+        batch_size=batch_size,
+        cache=(cache or run_dir / "cache").resolve(),
+        device=device,
+        image_hosts=tuple(image_hosts or ()),
+        image_networks=tuple(image_networks or ()),
+    )
     with told(), signals_interrupt():
         serve(Edge(plan, servers, site, run_dir, export_first, metrics_port))
 

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,17 @@ BUILD = Path("build")
 
 EAGER = "eager"
 Engine = Literal["onnxruntime", "onnxruntime-int8", "torchscript", "eager"]
+
+CPU = "cpu"
+DeviceName = Annotated[str, typer.Option(envvar="DEVICE", help="cpu, cuda, or cuda:1 and so on.")]
+ImageHosts = Annotated[
+    list[str] | None,
+    typer.Option("--image-host", envvar="IMAGE_HOSTS", help="Pictures are fetched by URL from there; may be repeated."),
+]
+ImageNetworks = Annotated[
+    list[str] | None,
+    typer.Option("--image-network", envvar="IMAGE_NETWORKS", help="Where these hosts may lie beside public addresses."),
+]
 
 BATCH_SIZE = 8
 """Requests that a worker takes at once."""
@@ -81,6 +92,9 @@ class Wish:
             must be there already, and a worker refuses those of another bundle.
         batch_size: Most requests that a worker takes at once.
         cache: Folder of pictures seen, which servers of one bundle may share; None = one of its own in `run`.
+        device: "cpu", "cuda", or "cuda:1" and so on.
+        image_hosts: Where pictures named by URL are fetched from; none = they are refused. See `twelve.origins`.
+        image_networks: Networks these hosts may lie in beside the public ones.
     """
 
     bundle: Path
@@ -95,6 +109,9 @@ class Wish:
     exports: bool = True
     batch_size: int = BATCH_SIZE
     cache: Path | None = None
+    device: str = CPU
+    image_hosts: tuple[str, ...] = ()
+    image_networks: tuple[str, ...] = ()
 
 
 def serve(wish: Wish) -> None:
@@ -143,9 +160,16 @@ def export(bundle: Bundle, wish: Wish) -> None:
         *("-m", "export.archive", str(bundle.path)),
         *("--graphs", str(graphs), "--out", str(wish.run.model_store), "--cache", str(wish.cache or wish.run.cache)),
         *("--engine", wish.engine, "--workers", str(wish.workers), "--threads", str(wish.threads)),
-        *("--batch-size", str(wish.batch_size)),
-        *(argument for store in wish.stores for argument in ("--store", str(store))),
+        *("--batch-size", str(wish.batch_size), "--device", wish.device),
+        *repeated("--store", wish.stores),
+        *repeated("--image-host", wish.image_hosts),
+        *repeated("--image-network", wish.image_networks),
     )
+
+
+def repeated(option: str, values: Iterable[object]) -> list[str]:
+    """Give an option of a command line once for each value."""
+    return [part for value in values for part in (option, str(value))]
 
 
 def say_how_to_ask(wish: Wish) -> None:
@@ -227,6 +251,9 @@ def main(
         list[Path] | None,
         typer.Option(envvar="STORES", help="Feature store of pictures' regions; may be repeated."),
     ] = None,
+    device: DeviceName = CPU,
+    image_hosts: ImageHosts = None,
+    image_networks: ImageNetworks = None,
     foreground: Annotated[bool, typer.Option(help="Copy TorchServe's log to the terminal.")] = False,
     export_first: Annotated[
         bool,
@@ -249,6 +276,9 @@ def main(
         exports=export_first,
         batch_size=batch_size,
         cache=cache and cache.resolve(),
+        device=device,
+        image_hosts=tuple(image_hosts or ()),
+        image_networks=tuple(image_networks or ()),
     )
     with signals_interrupt():
         try:

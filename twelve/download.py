@@ -133,8 +133,8 @@ class Downloads:
     def _fetched(self, image: ImageUrl, budget: Budget, *, at: str) -> EncodedImage:
         if not self._allowed.origins:
             raise InvalidField(
-                f"{at}: this server fetches no pictures; send the picture itself, or let the server's owner list the "
-                "hosts to fetch from as `image_hosts` of its model-config.yaml",
+                f"{at}: this server fetches no pictures; send the picture itself, or let the server's owner name the "
+                "hosts to fetch from at its start, as IMAGE_HOSTS",
                 at=at,
             )
         try:

@@ -522,7 +522,7 @@ def test_a_server_fetches_nothing_unless_hosts_are_listed_and_says_how(
     service = Service.open(bundle, Settings(engine="eager"))
     status, answer = ask(service, {"url": f"http://localhost:{site.port}/a.png"})
     assert (status, answer["error"]["code"], answer["error"]["at"]) == (422, "invalid-field", "image")
-    assert "`image_hosts`" in answer["error"]["message"]
+    assert "IMAGE_HOSTS" in answer["error"]["message"]
     assert connects == []
 
 
