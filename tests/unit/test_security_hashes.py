@@ -3,6 +3,7 @@
 import re
 
 from ops.hashes import CONSTRAINTS, HASHES, TORCH, pins, plain, written
+from tests.checkout import ROOT
 
 ENTRY = re.compile(r"([A-Za-z0-9._-]+)==(\S+) \\\n    --hash=sha256:([0-9a-f]{64})\n")
 
@@ -28,3 +29,10 @@ def test_the_file_of_hashes_holds_nothing_else() -> None:
 def test_hashes_are_written_as_they_are_read() -> None:
     digest = "0" * 64
     assert ENTRY.findall(written({"a-b==1.0": digest, "C==2": digest})) == [("a-b", "1.0", digest), ("C", "2", digest)]
+
+
+def test_the_page_on_security_says_that_what_installs_by_itself_compares_no_hashes() -> None:
+    ways = [(ROOT / name).read_text(encoding="utf-8") for name in ("Dockerfile", "ops/setup.sh")]
+    by_hash = any("--require-hashes" in way for way in ways)
+    says_not = "Packages are installed by version, not by hash." in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    assert says_not is not by_hash
