@@ -7,7 +7,6 @@ benchmarks/rolling.json.
 
 import json
 import os
-import re
 import shutil
 import signal
 import ssl
@@ -30,6 +29,7 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
+from handlers import edge_keys
 from handlers.torchserve import ROOT
 from tests.integration.edge_harness import PORTS_OF_A_SERVER, free_block
 from tests.integration.harness import free_ports
@@ -223,7 +223,7 @@ def running(bundle: Path, folder: Path) -> Iterator[Edge]:
                 if process.poll() is not None:
                     raise SystemExit(log.read_text(encoding="utf-8"))
                 time.sleep(0.2)
-            key = re.findall(r"export KEY=(\w+)", log.read_text(encoding="utf-8"))[0]
+            (key,) = edge_keys.read(folder / "run" / "keys")
             yield Edge(folder / "run", f"https://localhost:{port}", key, environment)
         finally:
             process.send_signal(signal.SIGINT)

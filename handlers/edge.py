@@ -44,6 +44,10 @@ ONE_REQUEST = 1
 FIRST_CLIENT = "first"
 CERTIFICATE_DAYS = 365
 
+FIRST_KEY = """\
+There was no key: made one, which is in a file for you alone. Before you ask:
+export KEY=$(grep -o '[0-9a-f]\\{{64\\}}' {path})"""
+
 GREETING = """\
 The server is ready at https://{host}:{port}, with {count} servers behind nginx.
 
@@ -172,10 +176,10 @@ def make_certificate(site: Site) -> None:
 
 
 def make_first_key(site: Site) -> None:
-    """Make a key where there is none, and show it this once."""
+    """Make a key where there is none, and say where it is: what is printed may be collected and kept."""
     if not edge_keys.read(site.keys):
-        key = edge_keys.add(site.keys, FIRST_CLIENT)
-        print(f"There was no key in {site.keys}: made one, shown only now:\nexport KEY={key}", flush=True)
+        edge_keys.add(site.keys, FIRST_CLIENT)
+        print(FIRST_KEY.format(path=site.keys.resolve()), flush=True)
 
 
 def export(bundle: Path, edge: Edge) -> None:

@@ -8,7 +8,6 @@ Grafana is no package of Debian's; Prometheus is asked all that its dashboard wo
 import base64
 import itertools
 import json
-import re
 import ssl
 import subprocess
 import sys
@@ -22,7 +21,8 @@ from typing import Any
 import httpx
 import yaml
 
-from handlers import access_log
+from handlers import access_log, edge_keys
+from handlers.edge import FIRST_CLIENT
 from ops.builder import (
     BASE_IMAGE,
     HERE,
@@ -160,13 +160,15 @@ def environment(service: str) -> dict[str, str]:
 
 @contextmanager
 def client_of(builder: Builder, nginx: str, port: int) -> Iterator[httpx.Client]:
-    """Give a client that trusts nginx's own certificate and has the key that its log shows."""
+    """Give a client that trusts nginx's own certificate and has the key that it made."""
     certificate = builder("run", nginx, "--", "cat", "/var/lib/twelve/nginx/certificate.pem")
-    shown = re.search(r"^export KEY=(\S+)$", builder.log(nginx).read_text(encoding="utf-8"), re.MULTILINE)
-    if shown is None:
-        raise Failed("nginx's log does not show the first key")
+    keys = edge_keys.LINE.findall(builder("run", nginx, "--", "cat", "/var/lib/twelve/keys"))
+    if [name for _, name in keys] != [FIRST_CLIENT]:
+        raise Failed(f"nginx has made keys for {[name for _, name in keys]}, should for {FIRST_CLIENT}")
+    if keys[0][0] in builder.log(nginx).read_text(encoding="utf-8"):
+        raise Failed("nginx's log shows a key")
     trusting = ssl.create_default_context(cadata=certificate)
-    headers = {"Authorization": f"Bearer {shown[1]}"}
+    headers = {"Authorization": f"Bearer {keys[0][0]}"}
     with httpx.Client(
         base_url=f"https://localhost:{port}", verify=trusting, headers=headers, timeout=TIMEOUT_S
     ) as client:

@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import re
 import signal
 import socket
 import ssl
@@ -237,8 +236,8 @@ def edge_serving(bundle: Path, folder: Path, **settings: object) -> Iterator[Liv
             stderr=subprocess.STDOUT,
         )
         closing.callback(end, process)
-        told = wait_told(process, folder / "edge.log", "The server is ready")
-        key = re.findall(r"export KEY=(\w+)", told)[0]
+        wait_told(process, folder / "edge.log", "The server is ready")
+        (key,) = edge_keys.read(run_dir / "keys")
         client = closing.enter_context(client_of(run_dir / "nginx" / "certificate.pem", key))
         yield LiveEdge(process, run_dir, port, first_port, metrics_port, key, client, environment)
 

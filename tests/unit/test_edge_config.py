@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+import subprocess
 import threading
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from benchmarks.rolling import Reply, broken_bounds, mixed
 from export import archive
-from handlers import edge_keys, edge_nginx
+from handlers import edge, edge_keys, edge_nginx
 from handlers.edge_nginx import Backend, Limits, Site
 from handlers.edge_orders import Orders
 from handlers.torchserve import ServerDied
@@ -35,6 +36,19 @@ def test_a_key_is_shown_once_kept_for_its_owner_alone_and_can_be_taken_away(tmp_
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     edge_keys.remove(file, "a.b-c_1")
     assert edge_keys.read(file) == {}
+
+
+def test_the_first_key_is_not_printed_but_found_by_what_is_printed(tmp_path, capfd):
+    made = site(tmp_path)
+    edge.make_first_key(made)
+    told = capfd.readouterr().out
+    (key,) = edge_keys.read(made.keys)
+    assert key not in told
+    (line,) = (line for line in told.splitlines() if line.startswith("export "))
+    shell = ["sh", "-c", f"{line}; printf %s $KEY"]
+    assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == key
+    edge.make_first_key(made)
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize("name", ["", "a b", 'x"; default root; "', "x" * 65, "ü"])
