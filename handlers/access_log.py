@@ -13,6 +13,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -21,6 +22,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from handlers.edge_nginx import former
 from handlers.exporter import listen
 
 PREDICTIONS = ("/v1/tasks/", "/predictions/")
@@ -41,8 +43,7 @@ class AccessLog(Collector):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: BinaryIO | None = None
-        self._unfinished = b""
+        self._followed: dict[tuple[int, int], Followed] = {}
         self._counts: Counter[int] = Counter(dict.fromkeys(STATUSES, 0))
         self._unread = 0
         self._one_scrape = threading.Lock()
@@ -75,31 +76,53 @@ class AccessLog(Collector):
             self._counts[status] += 1
 
     def _new_lines(self) -> Iterator[bytes]:
-        yield from self._rest()
-        if self._is_moved():
-            self._reopen()
-            yield from self._rest()
+        """Give what was written since the last time, also to logs that have been moved away or removed meanwhile."""
+        named = self._follow()
+        for identity, log in list(self._followed.items()):
+            before = log.told
+            yield from log.lines()
+            if identity not in named and log.told == before:  # nginx, too, has let go of it
+                self._followed.pop(identity).close()
 
-    def _rest(self) -> Iterator[bytes]:
-        """Give the lines up to the end; one that is still being written waits for its end."""
-        while self._file is not None and (block := self._file.read(BLOCK_BYTES)):
+    def _follow(self) -> set[tuple[int, int]]:
+        """Open what is new of the log and of the one that was moved away, and give which two they are.
+
+        In this order: what is moved between the two is found at its second place.
+        """
+        named = set()
+        for path in (self._path, former(self._path)):
+            with suppress(FileNotFoundError):
+                file = path.open("rb")
+                found = os.fstat(file.fileno())
+                named.add(identity := (found.st_dev, found.st_ino))
+                if identity in self._followed:
+                    file.close()
+                else:
+                    self._followed[identity] = Followed(file)
+        return named
+
+
+class Followed:
+    """A file that is written to, read up to where it ends now."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._unfinished = b""
+        self.told = 0
+
+    def lines(self) -> Iterator[bytes]:
+        """Give the lines that are new; one that is still being written waits for its end."""
+        if os.fstat(self._file.fileno()).st_size < self._file.tell():  # it was emptied
+            self._file.seek(0)
+            self._unfinished = b""
+        while block := self._file.read(BLOCK_BYTES):
+            self.told += len(block)
             *lines, self._unfinished = (self._unfinished + block).split(b"\n")
             yield from lines
 
-    def _is_moved(self) -> bool:
-        try:
-            named = os.stat(self._path)
-        except FileNotFoundError:
-            return False
-        if self._file is None:
-            return True
-        opened = os.fstat(self._file.fileno())
-        return (opened.st_dev, opened.st_ino) != (named.st_dev, named.st_ino) or opened.st_size < self._file.tell()
-
-    def _reopen(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file, self._unfinished = self._path.open("rb"), b""
+    def close(self) -> None:
+        """Read it no more."""
+        self._file.close()
 
 
 def start(log: Path, *, host: str, port: int) -> Callable[[], None]:

@@ -129,6 +129,7 @@ def keep(fleet: Fleet, nginx: Nginx, orders: Orders, edge: Edge) -> None:
     carry = {"restart": restart, "swap": swap, "reload": lambda _: nginx.reload()}
     while True:
         nginx.check_alive()
+        nginx.rotate()
         fleet.tend()
         orders.carry_out(carry)
         time.sleep(BETWEEN_LOOKS_S)

@@ -39,6 +39,11 @@ GRACE_MS = 250
 SHUTDOWN_S = WAITS_S[-1] + 15
 """After it was told to end, nginx answers what is on its way for so long: to the longest deadline and beyond it."""
 
+LOG_BYTES = 64 << 20
+"""Of a log before it is moved away; the one moved before goes then."""
+
+LOGS = ("access.log", "error.log")
+
 STOP_TIMEOUT_S = SHUTDOWN_S + 5.0
 START_TIMEOUT_S, BETWEEN_LOOKS_S = 10.0, 0.05
 
@@ -107,6 +112,11 @@ class Braces(string.Template):
     """A template with its gaps in %{braces}, for nginx's own variables begin with a dollar."""
 
     delimiter = "%"
+
+
+def former(log: Path) -> Path:
+    """Give where a log is moved to when it has grown long."""
+    return log.with_name(f"{log.name}.1")
 
 
 def halves(count: int) -> tuple[frozenset[int], frozenset[int]]:
@@ -269,6 +279,15 @@ class Nginx:
         self.check()
         if self._process is not None:
             self._process.send_signal(signal.SIGHUP)
+
+    def rotate(self) -> None:
+        """Move away each log that has grown long, in place of the one before it, and let nginx begin another."""
+        logs = [self._site.folder / "logs" / name for name in LOGS]
+        long = [log for log in logs if log.exists() and log.stat().st_size > LOG_BYTES]
+        for log in long:
+            log.replace(former(log))
+        if long and self._process is not None:
+            self._process.send_signal(signal.SIGUSR1)
 
     def stop(self) -> None:
         """End it gently, and if that does not help, at once."""

@@ -92,6 +92,7 @@ def keep(nginx: Nginx, site: Site, known: Sequence[str]) -> None:
     edge_nginx.choose(site, chosen)
     while True:
         nginx.check_alive()
+        nginx.rotate()
         now = addresses(site.backends)
         if now and now != known:  # a server that is gone may have no name: the old address does no harm
             nginx.reload()

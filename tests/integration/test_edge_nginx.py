@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 
 from handlers import edge_keys, edge_nginx
+from handlers.access_log import AccessLog
 from tests.integration.edge_harness import JSON, Front, Heard, connected, fine, fronting, raw
 from tests.integration.harness import free_ports
 
@@ -392,6 +394,25 @@ def test_each_request_leaves_a_line_without_its_secrets(front):
     written = (front.site.folder / "logs" / "access.log").read_text()
     assert "secret" not in written
     assert front.key not in written
+
+
+def test_a_log_that_grows_long_is_moved_away_and_no_line_is_lost(tmp_path, monkeypatch):
+    monkeypatch.setattr(edge_nginx, "LOG_BYTES", 10_000)
+    with fronting(tmp_path) as front:
+        log = front.site.folder / "logs" / "access.log"
+        registry = CollectorRegistry()
+        registry.register(AccessLog(log))
+        sizes = []
+        for asked in range(1, 101):
+            front.ask(X_Request_Id=str(asked))
+            if asked % 10 == 0:
+                front.nginx.rotate()
+                registry.get_sample_value("twelve_edge_requests_total", {"status": "200"})
+                sizes += [path.stat().st_size for path in log.parent.glob("access.log*")]
+        front.log_of("100")
+        assert registry.get_sample_value("twelve_edge_requests_total", {"status": "200"}) == 100
+        assert edge_nginx.former(log).exists()
+        assert max(sizes) < 2 * 10_000
 
 
 def test_a_key_counts_as_soon_as_nginx_has_read_it_and_no_longer_than_it_is_there(front):

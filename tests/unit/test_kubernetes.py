@@ -164,6 +164,13 @@ def test_all_servers_have_one_cache_so_that_a_ref_holds_at_each():
     assert int(claim["spec"]["resources"]["requests"]["storage"].removesuffix("Gi")) << 30 > DEFAULT_BYTES
 
 
+def test_the_bodies_of_two_keys_and_the_logs_fit_nginxs_volume():
+    (volume,) = (one for one in pod(MANIFESTS["Deployment twelve-nginx"])["volumes"] if one["name"] == "run")
+    bodies = int(MANIFESTS["ConfigMap twelve-nginx"]["data"]["PER_CLIENT"]) * edge_nginx.most_bytes(edge_nginx.TEMPLATE)
+    logs = 2 * len(edge_nginx.LOGS) * edge_nginx.LOG_BYTES
+    assert 2 * bodies + logs < int(volume["emptyDir"]["sizeLimit"].removesuffix("Gi")) << 30
+
+
 def test_nginx_finds_the_servers_by_the_name_and_ports_of_their_service():
     service = MANIFESTS["Service twelve-server"]
     predictions, health = (port["port"] for port in service["spec"]["ports"])

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from handlers import access_log
 from handlers.access_log import STATUSES, AccessLog
+from handlers.edge_nginx import former
 
 
 class Log:
@@ -15,7 +16,8 @@ class Log:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.registry = CollectorRegistry()
-        self.registry.register(AccessLog(path))
+        self.counter = AccessLog(path)
+        self.registry.register(self.counter)
 
     def write(self, *statuses: int, path: str = "/v1/tasks/gqa") -> None:
         with self.path.open("a") as file:
@@ -75,6 +77,38 @@ def test_a_log_that_was_moved_away_is_read_to_its_end_and_its_successor_too(log)
     log.path.rename(log.path.with_suffix(".1"))
     log.write(200, 200)
     assert log.count(200) == 4
+
+
+def test_what_nginx_still_writes_to_the_log_that_is_moved_away_counts(log):
+    log.write(200)
+    assert log.count(200) == 1
+    with log.path.open("a") as still_open:
+        log.path.rename(log.path.with_suffix(".1"))
+        log.write(200)
+        still_open.write(line(200))
+        still_open.flush()
+        assert log.count(200) == 3
+        still_open.write(line(503))
+    assert log.count(503) == 1
+
+
+def test_two_moves_between_two_scrapes_lose_nothing(log):
+    log.write(200)
+    assert log.count(200) == 1
+    for _ in range(2):
+        log.write(200)
+        log.path.replace(former(log.path))
+    log.write(200)
+    assert log.count(200) == 4
+
+
+def test_logs_that_are_gone_are_not_kept_open(log):
+    for _ in range(20):
+        log.write(200)
+        log.path.replace(former(log.path))
+        log.count(200)
+    log.count(200)
+    assert len(log.counter._followed) <= 2
 
 
 def test_a_log_that_was_emptied_is_read_from_its_start(log):
