@@ -30,7 +30,8 @@ MOST_HELD = 64
 sends half as many at most, which leaves each of them a copy on its way to the worker."""
 
 RESERVE_BYTES = 512 << 20
-"""Of Java's heap: its classes, its threads, and the batches that workers have taken from the queue."""
+"""Of Java's heap: its classes, its threads, and the batches that workers have taken from the queue. Buffers of the
+network lie outside it; Java bounds them by the same number."""
 
 BODY_LIMIT = "max_request_size"
 
