@@ -24,7 +24,7 @@ import torch
 from twelve.assembly import Settings, assemble
 from twelve.errors import ConfigInvalid, EngineFailed, StartupError
 from twelve.image import ImageLimits
-from twelve.journal import Journal, JsonLines
+from twelve.journal import Journal, JsonLines, trace_of
 from twelve.limits import RequestLimits
 from twelve.metrics import DIRECTORY_VARIABLE, ServiceMetrics
 from twelve.observer import Several
@@ -94,7 +94,7 @@ class TwelveHandler:
         """
         received_s = time.monotonic()
         calls = [_call(row, context, place, received_s) for place, row in enumerate(data)]
-        with self._lines.during([call.request_id for call in calls]):
+        with self._lines.during([call.request_id for call in calls], [trace_of(call.headers) for call in calls]):
             replies = _answer(self._service, calls)
         if any(reply.is_final for reply in replies):
             _end_after_answering(context)

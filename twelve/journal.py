@@ -6,8 +6,9 @@ Requests that went well leave no line: TorchServe's Java half reads each, and th
 
 import json
 import logging
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +18,10 @@ SLOW_S = 2.0
 """The answer of a good server takes less: the threshold of the latency objective, see docs/operations.md."""
 
 TRACE = "traceparent"
-"""W3C's header: version, trace, span, flags."""
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?P<trace>[0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+"""W3C's header: version, trace, span, flags. ops/nginx/nginx.conf reads it likewise."""
+
+NO_BATCH: dict[str, list[str]] = {"requests": []}
 
 log = logging.getLogger(__name__)
 
@@ -37,37 +41,41 @@ class Journal(Silent):
 def fields_of(done: Done) -> dict[str, Any]:
     """Give what a line says of a request: nothing that a stranger wrote into its body."""
     fields = {"request": done.request_id, "task": done.task, "code": done.code, "seconds": round(done.seconds, 4)}
-    return {**fields, "trace": done.headers[TRACE].split("-")[1]} if _is_traced(done) else fields
+    trace = trace_of(done.headers)
+    return {**fields, "trace": trace} if trace else fields
+
+
+def trace_of(headers: Mapping[str, str]) -> str | None:
+    """Give the trace that a request belongs to, if it came with one."""
+    found = TRACEPARENT.fullmatch(headers.get(TRACE, ""))
+    return found and found["trace"]
 
 
 class JsonLines(logging.Formatter):
     """One line a record, pure ASCII, tracebacks included.
 
-    What is said while a batch is worked on names its requests.
+    What is said while a batch is worked on names its requests, and their traces where they came with some.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._requests: tuple[str, ...] = ()
+        self._batch: dict[str, list[str]] = NO_BATCH
 
     @contextmanager
-    def during(self, requests: Sequence[str]) -> Iterator[None]:
-        """Name these requests in every line written inside."""
-        self._requests = tuple(requests)
+    def during(self, requests: Sequence[str], traces: Iterable[str | None] = ()) -> Iterator[None]:
+        """Name these requests, and the traces that there are, in every line written inside."""
+        named = [trace for trace in traces if trace]
+        self._batch = {"requests": list(requests), **({"traces": named} if named else {})}
         try:
             yield
         finally:
-            self._requests = ()
+            self._batch = NO_BATCH
 
     def format(self, record: logging.LogRecord) -> str:
         """Give a record's line."""
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z"
         line = {"at": at, "level": record.levelname.lower(), "message": record.getMessage()}
-        line |= getattr(record, "fields", None) or {"requests": self._requests}
+        line |= getattr(record, "fields", None) or self._batch
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=True)
-
-
-def _is_traced(done: Done) -> bool:
-    return done.headers.get(TRACE, "").count("-") >= 3

@@ -396,6 +396,19 @@ def test_each_request_leaves_a_line_without_its_secrets(front):
     assert front.key not in written
 
 
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize(
+    ("sent", "logged"), [(f"00-{TRACE}-{SPAN}-01", TRACE), (f"00-{TRACE}", ""), (f"00-{TRACE}-{SPAN}-01x", "")]
+)
+def test_a_line_names_the_trace_that_a_request_came_with(front, sent, logged):
+    front.ask(X_Request_Id=sent, traceparent=sent)
+    (line,) = front.log_of(sent)
+    assert line["trace"] == logged
+    assert heard(front)[0].headers["traceparent"] == sent
+
+
 def test_a_log_that_grows_long_is_moved_away_and_no_line_is_lost(tmp_path, monkeypatch):
     monkeypatch.setattr(edge_nginx, "LOG_BYTES", 10_000)
     with fronting(tmp_path) as front:

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from twelve.journal import SLOW_S, Journal, JsonLines
+from twelve.journal import SLOW_S, Journal, JsonLines, trace_of
 from twelve.observer import Done
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -41,7 +41,7 @@ def test_a_line_names_the_trace(written):
     assert written()[0]["trace"] == "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-@pytest.mark.parametrize("header", ["", "00", "nonsense"])
+@pytest.mark.parametrize("header", ["", "00", "nonsense", "a-<b>-c-d", TRACEPARENT[1:], f"{TRACEPARENT}x"])
 def test_a_trace_that_is_none_is_left_out(written, header):
     Journal().request(done("engine-failed", traceparent=header))
     assert "trace" not in written()[0]
@@ -52,6 +52,14 @@ def test_whatever_is_logged_during_a_batch_names_its_requests():
     with lines.during(["a", "b"]):
         assert json.loads(lines.format(record))["requests"] == ["a", "b"]
     assert json.loads(lines.format(record))["requests"] == []
+
+
+def test_whatever_is_logged_during_a_batch_names_its_traces():
+    lines, record = JsonLines(), logging.makeLogRecord({"msg": "a batch failed"})
+    traces = [trace_of({}), trace_of({"traceparent": TRACEPARENT})]
+    with lines.during(["a", "b"], traces):
+        assert json.loads(lines.format(record))["traces"] == ["4bf92f3577b34da6a3ce929d0e0e4736"]
+    assert "traces" not in json.loads(lines.format(record))
 
 
 def test_a_line_is_one_line_of_ascii_whatever_an_error_says():
