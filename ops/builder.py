@@ -298,9 +298,10 @@ def stop(buildah: subprocess.Popen[bytes], entrypoint: Sequence[str]) -> None:
 def _command(process: psutil.Process) -> list[str]:
     """Give a process's command line; nothing, where it has just ended."""
     try:
-        return process.cmdline()
+        command: list[str] = process.cmdline()
     except psutil.NoSuchProcess:
         return []
+    return command
 
 
 def free_ports(count: int) -> int:
