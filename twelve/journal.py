@@ -74,7 +74,7 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Give a record's line."""
         at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z"
-        line = {"at": at, "level": record.levelname.lower(), "message": record.getMessage()}
+        line: dict[str, Any] = {"at": at, "level": record.levelname.lower(), "message": record.getMessage()}
         line |= getattr(record, "fields", None) or self._batch
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
