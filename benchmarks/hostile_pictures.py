@@ -117,6 +117,9 @@ PNG_BOMBS: Mapping[str, Callable[[], bytes]] = {
     ),
     "PNG: text after the pixels": lambda: png(SIDE, SIDE, data=ROWS)[:-12] + chunk(b"zTXt", b"a\0\0" + zeros(100)),
     "PNG: 20,000 empty chunks": lambda: png(SIDE, SIDE, chunk(b"tEXt", b"a\0") * 20_000, data=ROWS),
+    "PNG: chunks without end": lambda: png(
+        SIDE, SIDE, chunk(b"teSt", b"") * ((16 * MEGABYTES - 9000) // 12), data=ROWS
+    ),
     "PNG: a chunk that says 2 GB": lambda: png(SIDE, SIDE, chunk(b"tEXt", b"a", length=HUGE), data=ROWS),
     "PNG: a chunk of negative length": lambda: png(SIDE, SIDE, chunk(b"tEXt", b"a", length=2**32 - 1), data=ROWS),
     "PNG: a chunk without a name": lambda: png(SIDE, SIDE, chunk(b"\0\0\0\0", b"a"), data=ROWS),

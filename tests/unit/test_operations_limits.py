@@ -9,7 +9,7 @@ from export import archive
 from handlers import edge_nginx
 from handlers.edge_nginx import Limits
 from tests.checkout import ROOT
-from twelve import download, origins, scans, schema, wire
+from twelve import chunks, download, origins, scans, schema, wire
 from twelve.image import FORMATS, ImageLimits
 from twelve.limits import RequestLimits
 from twelve.openapi import PROXY_STATUSES
@@ -58,6 +58,7 @@ VALUES: dict[str, Any] = {
     "pixels of a picture's longer side": ImageLimits.max_side,
     "scans of a JPEG": ImageLimits.max_scans,
     "markers of a JPEG": scans.MOST_MARKERS,
+    "chunks of a PNG": chunks.MOST_CHUNKS,
     "formats of pictures: JPEG, PNG, WebP, GIF, BMP, TIFF": len(FORMATS),
     "pictures of a request": retrieving.MOST,
     "characters of a picture's URL, where URLs are allowed": origins.MOST_CHARACTERS,

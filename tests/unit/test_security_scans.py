@@ -1,4 +1,4 @@
-"""JPEGs of many scans: which are refused, and that what stands beside a picture is none of its scans."""
+"""JPEGs of many scans, PNGs of many chunks: which are refused, and that what stands beside a picture does not count."""
 
 import io
 import sys
@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmarks.hostile_pictures import JPEG_BOMBS, jpeg_of_scans, saved
+from benchmarks.hostile_pictures import JPEG_BOMBS, PNG_BOMBS, chunk, jpeg_of_scans, saved
+from twelve.chunks import MOST_CHUNKS, check_chunks
 from twelve.errors import UnreadableImage
 from twelve.image import FORMATS, ImageLimits, decode
 from twelve.scans import MOST_FILLING, MOST_MARKERS, SCAN, check_scans, markers
@@ -22,11 +23,12 @@ UNKNOWN = b"\xff\x02\xff\xff"
 """Begins no segment: libjpeg reads on right behind its first two bytes."""
 
 
-MOST_STEPS = 50_000
+MOST_STEPS = 100_000
 """Of Python, to find that a picture of 16 MiB goes on without end."""
 
 
 ENDLESS = [f"JPEG: {what} without end" for what in ("fill bytes", "zeros", "markers", "scans", "segments")]
+BOMBS = {**JPEG_BOMBS, **PNG_BOMBS}
 
 
 def scans(data: bytes) -> int:
@@ -103,9 +105,9 @@ def steps_of(data: bytes) -> int:
     return steps
 
 
-@pytest.mark.parametrize("name", ENDLESS)
+@pytest.mark.parametrize("name", [*ENDLESS, "PNG: chunks without end"])
 def test_what_goes_on_without_end_is_refused_after_a_few_steps(name: str) -> None:
-    assert steps_of(JPEG_BOMBS[name]()) <= MOST_STEPS
+    assert steps_of(BOMBS[name]()) <= MOST_STEPS
 
 
 def test_a_picture_of_as_many_markers_as_allowed_is_decoded_and_one_more_is_not() -> None:
@@ -123,3 +125,16 @@ def test_filling_is_allowed_up_to_its_bound_and_without_any_behind_the_first_sca
     check_scans(picture[:-2] + bytes(2 * MOST_FILLING) + picture[-2:], most=1)
     with pytest.raises(UnreadableImage, match=r"^the picture has 65537 bytes that mean nothing"):
         check_scans(picture[:2] + bytes(MOST_FILLING + 1) + picture[2:], most=1)
+
+
+def test_a_png_of_as_many_chunks_as_allowed_is_decoded_and_one_more_is_not() -> None:
+    picture = saved("PNG")
+    begins, ends = picture[:-12], picture[-12:]
+    notes = chunk(b"teSt", b"") * (MOST_CHUNKS - 3)  # IHDR, IDAT and IEND are the others
+    assert decode(begins + notes + ends, limits=LIMITS).digest == decode(picture, limits=LIMITS).digest
+    with pytest.raises(UnreadableImage, match=r"^the picture has more than 16384 chunks"):
+        check_chunks(begins + notes + chunk(b"teSt", b"") + ends)
+
+
+def test_what_follows_a_png_are_none_of_its_chunks() -> None:
+    check_chunks(saved("PNG") + bytes(20 * MOST_CHUNKS))
