@@ -254,4 +254,4 @@ def test_each_answer_of_nginx_is_counted_once(scene, performance):
 
 
 def test_no_alert_is_raised_where_nothing_is_wrong(scene, performance):
-    assert scene.query('ALERTS{alertname!~"Fails.*"}') == []
+    assert scene.query("ALERTS") == []
