@@ -195,7 +195,8 @@ def test_stores_that_the_launcher_is_told_reach_the_handler(tmp_path, monkeypatc
     called, archive = [], typer.Typer()
     archive.command()(main)
     monkeypatch.setattr(serve, "run_python", lambda *arguments: called.append(arguments[2:]))
-    ports, run, stores = Ports(1, 2, 3, 4, 5, 6, 7), RunDirectory(tmp_path / "run"), (tmp_path / "one", tmp_path / "two")
+    ports, run = Ports(1, 2, 3, 4, 5, 6, 7), RunDirectory(tmp_path / "run")
+    stores = (tmp_path / "one", tmp_path / "two")
     serve.export(bundle, serve.Wish(bundle.path, "eager", 1, 1, "127.0.0.1", ports, run, console=False, stores=stores))
     assert CliRunner().invoke(archive, called[0]).exit_code == 0
     handler = yaml.safe_load((run.model_store / DIRECTORY / CONFIG).read_text())["handler"]
