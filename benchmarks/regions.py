@@ -2,16 +2,17 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.regions vg-r101-c4 --work /tmp/regions --to benchmarks/regions.json
     OMP_NUM_THREADS=1 python -m benchmarks.regions small --folder model_store/small --work /tmp/regions
-    python -m benchmarks.regions x152-fpn --detectron2 FILE     # add what detectron2 took, a JSON object of its figures
 
 One preset a call; the report keeps those of other calls. Weights are drawn unless a folder is named: they decide what
-is found, not what it costs. Pictures are drawn, and handed over at the size the graph sees. Each engine runs each size
-in this order, so the first two warm it up; of the two that are timed, the lesser of two runs counts.
+is found, not what it costs. Pictures are drawn, and handed over at the size the graph sees. Two sizes warm every engine
+up. Of the two that are timed each round has one run of every engine in turn, so that a machine whose speed drifts
+drifts for all of them; medians of the rounds are compared. `benchmarks.regions_detectron2` has detectron2 among them.
 """
 
 import json
+import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +40,7 @@ CALIBRATED = ((320, 416), (416, 320), (480, 480), (256, 480))
 SETTINGS = ("proposals", "candidates", "bins", "res5_stride", "max_regions")
 """Entries of a configuration that decide what a picture costs, where it has them."""
 
-RUNS = 2
+ROUNDS = 3
 
 NEAR_PX = 0.5
 """Boxes that are nearer than this in every corner are the same."""
@@ -47,40 +48,38 @@ NEAR_PX = 0.5
 SHORTEST_S = 1e-4
 """What the clock of a process can tell from nothing."""
 
-Answers = dict[str, dict[str, Tensor]]
-"""By size."""
+Answer = dict[str, Tensor]
+"""Of a graph, by the names of its outputs."""
 
 
-def engines(graph: Graph, work: Path) -> Iterator[tuple[str, Callable[[], Runtime]]]:
-    """Write every kind of file, and give how each is opened: one at a time, for a large one fills the memory."""
-    module = ModuleRuntime(graph.module, inputs=graph.inputs, outputs=graph.outputs)
+def engines(graph: Graph, work: Path) -> dict[str, Runtime]:
+    """Write every kind of file, then open them all."""
     traced, exact, coarse = work / "detector.pt", work / "detector.onnx", work / int8.FILE
-    yield "eager", lambda: module
     to_torchscript.write(graph, traced)
-    yield "torchscript", lambda: to_torchscript.reopen(graph, traced)
     to_onnx.write(graph, exact)
-    yield "onnxruntime", lambda: to_onnx.reopen(graph, exact)
     int8.quantise(exact, coarse, [picture(*size) for size in CALIBRATED])
-    yield "int8", lambda: to_onnx.reopen(graph, coarse)
+    return {
+        "eager": ModuleRuntime(graph.module, inputs=graph.inputs, outputs=graph.outputs),
+        "torchscript": to_torchscript.reopen(graph, traced),
+        "onnxruntime": to_onnx.reopen(graph, exact),
+        "int8": to_onnx.reopen(graph, coarse),
+    }
 
 
-def run(runtime: Runtime, pictures: Mapping[str, Tensor]) -> tuple[Answers, dict[str, float]]:
-    """Give what an engine answers and the CPU seconds that it takes, by size."""
-    answers, cpu_s = {}, {}
-    for size, image in pictures.items():
-        height, width = image.shape[1:]
-        given = torch.tensor([[0.0, 0.0, width, height], [width / 4, height / 4, width / 2, height / 2]])
-        runs = RUNS if (height, width) in TIMED else 1
-        answers[size], cpu_s[size] = min(
-            (_timed(runtime, image, given) for _ in range(runs)), key=lambda answered: answered[1]
-        )
+def in_turn(
+    runtimes: Mapping[str, Runtime], image: Tensor, *, rounds: int
+) -> tuple[dict[str, Answer], dict[str, list[float]]]:
+    """Give what each engine answers and the CPU seconds of its runs, a round after the other."""
+    height, width = image.shape[1:]
+    given = torch.tensor([[0.0, 0.0, width, height], [width / 4, height / 4, width / 2, height / 2]])
+    answers: dict[str, Answer] = {}
+    cpu_s: dict[str, list[float]] = {name: [] for name in runtimes}
+    for _ in range(rounds):
+        for name, runtime in runtimes.items():
+            since = time.process_time()
+            answers[name] = runtime.run(image=image, given=given)
+            cpu_s[name].append(max(time.process_time() - since, SHORTEST_S))
     return answers, cpu_s
-
-
-def _timed(runtime: Runtime, image: Tensor, given: Tensor) -> tuple[dict[str, Tensor], float]:
-    since = time.process_time()
-    answer = runtime.run(image=image, given=given)
-    return answer, time.process_time() - since
 
 
 def agreement(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -106,25 +105,23 @@ def agreement(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> dict
     }
 
 
-def measure(graph: Graph, work: Path) -> dict[str, Any]:
-    """Run every engine on every size."""
-    pictures = {f"{height}x{width}": picture(height, width) for height, width in SIZES}
-    expected: Answers = {}
-    figures: dict[str, Any] = {}
-    for name, opened in engines(graph, work):
-        answers, cpu_s = run(opened(), pictures)
-        expected = expected or answers
-        figures[name] = {
-            "cpu_s": {
-                size: round(max(cpu_s[size], SHORTEST_S), 4)
-                for size in (f"{height}x{width}" for height, width in TIMED)
-            },
-            "agreement": {size: agreement(expected[size], answers[size]) for size in pictures},
-        }
-        typer.echo(f"{name}: {json.dumps(figures[name])}")
-    for figure in figures.values():
-        eager = figures["eager"]["cpu_s"]
-        figure["times_eager"] = {size: round(eager[size] / cpu_s, 2) for size, cpu_s in figure["cpu_s"].items()}
+def measure(graph: Graph, work: Path, *, rounds: int) -> dict[str, Any]:
+    """Run every engine on every size, and lay each beside eager."""
+    runtimes = engines(graph, work)
+    figures: dict[str, Any] = {
+        name: {"cpu_s": {}, "times_eager": {}, "agreement": {}, "rounds": {}} for name in runtimes
+    }
+    for height, width in SIZES:
+        size, is_timed = f"{height}x{width}", (height, width) in TIMED
+        answers, cpu_s = in_turn(runtimes, picture(height, width), rounds=rounds if is_timed else 1)
+        usual = {name: statistics.median(each) for name, each in cpu_s.items()}
+        for name, figure in figures.items():
+            figure["agreement"][size] = agreement(answers["eager"], answers[name])
+            if is_timed:
+                figure["cpu_s"][size] = round(usual[name], 4)
+                figure["times_eager"][size] = round(usual["eager"] / usual[name], 2)
+                figure["rounds"][size] = [round(each, 4) for each in cpu_s[name]]
+        typer.echo(f"{size}: {json.dumps(cpu_s)}")
     return figures
 
 
@@ -132,20 +129,16 @@ def main(
     preset: Annotated[str, typer.Argument(help="small, or one of the presets of `twelve.regions.rcnn.config`.")],
     folder: Annotated[Path | None, typer.Option(help="Of a detector; its weights are drawn if absent.")] = None,
     work: Annotated[Path, typer.Option(help="Folder of the files, gigabytes of them.")] = Path("build/regions"),
-    detectron2: Annotated[Path | None, typer.Option(help="JSON of what detectron2 took, kept beside ours.")] = None,
+    rounds: Annotated[int, typer.Option(help="Runs of each engine on a size that is timed.", min=1)] = ROUNDS,
     to: Annotated[Path, typer.Option(help="The report.")] = Path("benchmarks/regions.json"),
 ) -> None:
     """Measure one preset and write it into the report."""
     report: dict[str, Any] = json.loads(to.read_text(encoding="utf-8")) if to.is_file() else {}
-    found = report.setdefault("presets", {}).setdefault(preset, {})
-    if detectron2 is not None:
-        found["detectron2"] = json.loads(detectron2.read_text(encoding="utf-8"))
-    else:
-        found.update(_measured(preset, folder, work / preset))
+    report.setdefault("presets", {})[preset] = _measured(preset, folder, work / preset, rounds)
     to.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def _measured(preset: str, folder: Path | None, work: Path) -> dict[str, Any]:
+def _measured(preset: str, folder: Path | None, work: Path, rounds: int) -> dict[str, Any]:
     work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     if folder is None:
@@ -154,7 +147,7 @@ def _measured(preset: str, folder: Path | None, work: Path) -> dict[str, Any]:
     detector = open_detector(folder or work)
     config = detector.config.to_dict()
     with torch.inference_mode():
-        figures = measure(detector_graph(detector, torch.Generator().manual_seed(0)), work)
+        figures = measure(detector_graph(detector, torch.Generator().manual_seed(0)), work, rounds=rounds)
     settings = {name: config[name] for name in SETTINGS if name in config}
     drawn = folder is None
     return {

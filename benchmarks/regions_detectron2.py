@@ -4,15 +4,16 @@
     export PYTHONPATH=build/detectron2/pb1-detectron2-0.6:tests/detectron2/stand_ins:.
     build/detectron2/env/bin/python -m benchmarks.regions_detectron2
 
-Everything runs in one process on one thread, on the same random weights, with as many boxes looked at. detectron2's
-networks run as guests, in PyTorch as they are and as TorchScript; ours in PyTorch, norms folded, and in onnxruntime.
-torchvision is not there: detectron2 gets our NMS and RoIAlign under torchvision's names, so that both have the same.
-Writes `benchmarks/regions_detectron2.json`.
+Everything runs in one process on one thread, on the same random weights, with as many boxes looked at; each round has
+one run of each engine in turn, and medians of the rounds are compared. detectron2's networks run as guests, in PyTorch
+as they are and as TorchScript; ours in PyTorch, norms folded, and in onnxruntime, in float32 and in 8 bits. torchvision
+is not there: detectron2 gets our NMS and RoIAlign under torchvision's names, so that both have the same. Writes
+`benchmarks/regions_detectron2.json`.
 """
 
 import json
+import statistics
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,7 +26,9 @@ import typer
 from rich.console import Console
 from torch import Tensor
 
-from export import to_guest, to_onnx, to_torchscript
+from benchmarks.forward import machine
+from benchmarks.regions import CALIBRATED, ROUNDS, in_turn
+from export import int8, to_guest, to_onnx, to_torchscript
 from tests.detectron2 import guests, parity
 from twelve.engines.graphs import Graph
 from twelve.regions import ops
@@ -38,9 +41,12 @@ from twelve.runtimes.onnx_file import OnnxRuntime
 SIZES = ((320, 416), (800, 1088))
 AGREED_ON = ((320, 416), (256, 480), (427, 333), (600, 800))
 PRESETS = ("r50-fpn", "r101-fpn", "r50-c4", "r101-c4")
-PROPOSALS = 100
-RUNS = 1
+WARMED_ON = (256, 480)
+PROPOSALS = 300
 SEED = 3
+GUEST = "detectron2 eager"
+"""What the others are compared with."""
+
 RESULT = Path(__file__).with_suffix(".json")
 
 console = Console(stderr=True)
@@ -49,7 +55,7 @@ console = Console(stderr=True)
 def measure(
     presets: Annotated[list[str] | None, typer.Option("--preset", help="Of these; all without.")] = None,
     proposals: Annotated[int, typer.Option(help="Boxes looked at.")] = PROPOSALS,
-    runs: Annotated[int, typer.Option(help="Timed ones of each, behind one that warms it up.")] = RUNS,
+    rounds: Annotated[int, typer.Option(help="Timed runs of each engine.", min=1)] = ROUNDS,
     out: Annotated[Path, typer.Option(help="The result.")] = RESULT,
 ) -> None:
     """Measure each preset and write down what came out."""
@@ -57,13 +63,13 @@ def measure(
     found = json.loads(out.read_text(encoding="utf-8"))["presets"] if out.is_file() else {}
     for preset in presets or PRESETS:
         with torch.inference_mode():
-            found[preset] = of_preset(preset, proposals=proposals, runs=runs)
-        content = {"threads": 1, "presets": found}
+            found[preset] = of_preset(preset, proposals=proposals, rounds=rounds)
+        content = {"threads": 1, "machine": machine(), "presets": found}
         out.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         console.print(preset, found[preset])
 
 
-def of_preset(preset: str, *, proposals: int, runs: int) -> Mapping[str, Any]:
+def of_preset(preset: str, *, proposals: int, rounds: int) -> Mapping[str, Any]:
     """Compare the two on the stand-in's own operators, then time both on the same ones."""
     cfg = guests.settings(preset, MODEL__RPN__POST_NMS_TOPK_TEST=proposals)
     model = guests.network(cfg)
@@ -71,8 +77,9 @@ def of_preset(preset: str, *, proposals: int, runs: int) -> Mapping[str, Any]:
     agreements = [asdict(parity.agreement(model, detector, size)) for size in AGREED_ON]
     with fast_operators(), tempfile.TemporaryDirectory() as folder:
         runtimes = opened(Detectron2Extractor.of(model, cfg), detector.folded(), Path(folder))
-        took = {f"{height}x{width}": timed(runtimes, height, width, runs=runs) for height, width in SIZES}
-    return {"proposals": proposals, "runs": runs, "agreement": agreements, "cpu_s": took}
+        in_turn(runtimes, guests.picture(*WARMED_ON, seed=SEED), rounds=1)
+        took = {f"{height}x{width}": timed(runtimes, height, width, rounds=rounds) for height, width in SIZES}
+    return {"proposals": proposals, "agreement": agreements, "timed": took}
 
 
 def opened(guest: Detectron2Extractor, detector: Any, folder: Path) -> Mapping[str, Runtime]:
@@ -80,12 +87,15 @@ def opened(guest: Detectron2Extractor, detector: Any, folder: Path) -> Mapping[s
     graph = to_guest.guest_graph(guest.runtime.module)
     to_guest.write_torchscript(graph, folder / "guest.pt")
     same = Graph(graph.name, detector, INPUTS, OUTPUTS, graph.example, _varying(graph))
-    to_onnx.write(same, folder / "ours.onnx")
+    exact, coarse = folder / "ours.onnx", folder / int8.FILE
+    to_onnx.write(same, exact)
+    int8.quantise(exact, coarse, [guests.picture(*size, seed=SEED) for size in CALIBRATED])
     return {
-        "detectron2 eager": guest.runtime,
+        GUEST: guest.runtime,
         "detectron2 torchscript": to_torchscript.reopen(graph, folder / "guest.pt"),
         "ours eager": ModuleRuntime(detector, inputs=INPUTS, outputs=OUTPUTS),
-        "ours onnxruntime": OnnxRuntime.open(folder / "ours.onnx", threads=1),
+        "ours onnxruntime": OnnxRuntime.open(exact, threads=1),
+        "ours int8": OnnxRuntime.open(coarse, threads=1),
     }
 
 
@@ -93,18 +103,15 @@ def _varying(graph: Graph) -> Mapping[str, Mapping[int, str]]:
     return {name: graph.dynamic[name] for name in INPUTS}
 
 
-def timed(runtimes: Mapping[str, Runtime], height: int, width: int, *, runs: int) -> Mapping[str, float]:
-    """Give each runtime's least CPU seconds for a picture, and the guest's eager ones to ours in onnxruntime."""
-    inputs = {"image": guests.picture(height, width, seed=SEED), "given": parity.GIVEN}
-    took = {name: min(_seconds(runtime, inputs) for _ in range(1 + runs)) for name, runtime in runtimes.items()}
-    ratio = took["detectron2 eager"] / took["ours onnxruntime"]
-    return {**{name: round(seconds, 2) for name, seconds in took.items()}, "eager guest to ours": round(ratio, 2)}
-
-
-def _seconds(runtime: Runtime, inputs: Mapping[str, Tensor]) -> float:
-    since = time.process_time()
-    runtime.run(**inputs)
-    return time.process_time() - since
+def timed(runtimes: Mapping[str, Runtime], height: int, width: int, *, rounds: int) -> Mapping[str, Any]:
+    """Give each runtime's CPU seconds for a picture, and how many times as fast as detectron2 in PyTorch it is."""
+    _, cpu_s = in_turn(runtimes, guests.picture(height, width, seed=SEED), rounds=rounds)
+    usual = {name: statistics.median(each) for name, each in cpu_s.items()}
+    return {
+        "cpu_s": {name: round(seconds, 2) for name, seconds in usual.items()},
+        "times_detectron2_eager": {name: round(usual[GUEST] / seconds, 2) for name, seconds in usual.items()},
+        "rounds": {name: [round(seconds, 2) for seconds in each] for name, each in cpu_s.items()},
+    }
 
 
 @contextmanager

@@ -32,23 +32,23 @@ def test_a_box_that_moved_is_not_matched() -> None:
     assert agreed["largest_px"] == pytest.approx(0.6, abs=1e-3)
 
 
-def test_the_report_keeps_other_presets_and_what_detectron2_took(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_report_keeps_other_presets_and_every_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(regions, "SIZES", ((64, 96), (96, 64)))
     monkeypatch.setattr(regions, "TIMED", ((96, 64),))
     tiny_detector().save(tmp_path / "detector")
-    (tmp_path / "guest.json").write_text('{"cpu_s": {"96x64": 1.5}}')
     report = tmp_path / "report.json"
     report.write_text('{"presets": {"x152-fpn": {"threads": 1}}}')
     app = regions.typer.Typer()
     app.command()(regions.main)
-    common = ["tiny", "--to", str(report), "--work", str(tmp_path / "work")]
-    for more in (["--folder", str(tmp_path / "detector")], ["--detectron2", str(tmp_path / "guest.json")]):
-        done = CliRunner().invoke(app, [*common, *more])
-        assert done.exit_code == 0, done.output
+    given = ["tiny", "--to", str(report), "--work", str(tmp_path / "work"), "--rounds", "3"]
+    done = CliRunner().invoke(app, [*given, "--folder", str(tmp_path / "detector")])
+    assert done.exit_code == 0, done.output
     presets = json.loads(report.read_text())["presets"]
     assert presets["x152-fpn"] == {"threads": 1}
-    assert presets["tiny"]["detectron2"] == {"cpu_s": {"96x64": 1.5}}
-    assert set(presets["tiny"]["engines"]) == {"eager", "torchscript", "onnxruntime", "int8"}
-    assert presets["tiny"]["engines"]["onnxruntime"]["agreement"]["64x96"]["boxes_matched"] == 1
+    engines = presets["tiny"]["engines"]
+    assert set(engines) == {"eager", "torchscript", "onnxruntime", "int8"}
+    assert engines["onnxruntime"]["agreement"]["64x96"]["boxes_matched"] == 1
+    assert set(engines["int8"]["rounds"]) == {"96x64"}
+    of_rounds = engines["int8"]["rounds"]["96x64"]
+    assert len(of_rounds) == 3
+    assert engines["int8"]["cpu_s"]["96x64"] == sorted(of_rounds)[1]
