@@ -175,7 +175,7 @@ class Builder:
         given = ({"TORCH_INDEX": ""} if pip.has_cpu_torch else {}) | arguments
         values = [f"--build-arg={name}={value}" for name, value in given.items()]
         form = ["--format=docker", "--pull-never", "--network=host"]  # a health check exists in docker's format only
-        form.append("--force-rm")  # else a build that fails leaves mounts, and the folder cannot be removed
+        form += ["--no-cache", "--force-rm"]  # else a build that fails leaves mounts, and the folder cannot be removed
         self("bud", *form, *volumes, *values, f"--target={target}", f"--tag={target}", ".")
 
     def size(self, image: str) -> str:
