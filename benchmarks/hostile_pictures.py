@@ -206,6 +206,9 @@ def frame(
     return b"," + struct.pack("<HHHHBB", left, top, width, height, 0, bits) + data + b"\0"
 
 
+SMALLEST = 5 << 20
+"""Of the smallest parts there are, so many: a few fill the largest file that is read."""
+
 GIF_BOMBS: Mapping[str, Callable[[], bytes]] = {
     "GIF: as large as can be said": lambda: gif(frame(), width=65_535, height=65_535),
     "GIF: a frame larger than all": lambda: gif(frame(width=65_535, height=65_535)),
@@ -222,6 +225,9 @@ GIF_BOMBS: Mapping[str, Callable[[], bytes]] = {
     "GIF: a palette longer than the file": lambda: gif(flags=0xF7),
     "GIF: comments without end": lambda: gif(b"!\xfe" + (b"\xff" + bytes(255)) * 30_000 + b"\0", frame()),
     "GIF: an extension without end": lambda: gif(b"!\xff\x0bNETSCAPE2.0" + b"\x03\x01\xff\xff" * 9000, frame()),
+    "GIF: comments of one byte": lambda: gif(b"!\xfe" + b"\x01a" * SMALLEST + b"\0", frame()),
+    "GIF: empty extensions": lambda: gif(b"!\xfe\0" * SMALLEST, frame()),
+    "GIF: zeros before the picture": lambda: gif(bytes(2 * SMALLEST), frame()),
     "GIF: unknown blocks": lambda: gif(b"\x01\x02\x03" * 10_000, frame()),
     "GIF: its signature alone": lambda: b"GIF89a",
 }

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as ExifTag
 
-from twelve.chunks import check_chunks
+from twelve.chunks import check_blocks, check_chunks
 from twelve.errors import TooLarge, UnreadableImage
 from twelve.scans import check_scans
 
@@ -137,13 +137,14 @@ def decode(data: bytes, *, limits: ImageLimits, at: str | None = None, exif: boo
     Raises:
         TooLarge: More bytes, pixels or a longer side than the limits allow; found before decoding.
         UnreadableImage: No picture of an allowed format, a broken one, a smaller one than the limits ask for, or a JPEG
-            of more scans than they allow, or a JPEG or PNG of far more parts than any needs.
+            of more scans than they allow, or a JPEG, PNG or GIF of far more parts than any needs.
     """
     refuse_bytes(len(data), limits, at=at)
     if not data:
         raise UnreadableImage("the picture is empty: got 0 bytes, send the whole file", at=at)
     check_scans(data, most=limits.max_scans, at=at)
     check_chunks(data, at=at)
+    check_blocks(data, at=at)
     with _opened(data, limits, at=at) as image:
         _refuse_size(image.size, limits, at=at)
         return Picture.of(_pixels(image, exif=exif, at=at))

@@ -59,6 +59,7 @@ VALUES: dict[str, Any] = {
     "scans of a JPEG": ImageLimits.max_scans,
     "markers of a JPEG": scans.MOST_MARKERS,
     "chunks of a PNG": chunks.MOST_CHUNKS,
+    "blocks of a GIF before its picture": chunks.MOST_BLOCKS,
     "formats of pictures: JPEG, PNG, WebP, GIF, BMP, TIFF": len(FORMATS),
     "pictures of a request": retrieving.MOST,
     "characters of a picture's URL, where URLs are allowed": origins.MOST_CHARACTERS,

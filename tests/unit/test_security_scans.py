@@ -1,4 +1,4 @@
-"""JPEGs of many scans, PNGs of many chunks: which are refused, and that what stands beside a picture does not count."""
+"""JPEGs of many scans, PNGs of chunks, GIFs of blocks: which are refused, and what does not count."""
 
 import io
 import sys
@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from benchmarks.hostile_pictures import JPEG_BOMBS, PNG_BOMBS, chunk, jpeg_of_scans, saved
-from twelve.chunks import MOST_CHUNKS, check_chunks
+from benchmarks.hostile_pictures import GIF_BOMBS, JPEG_BOMBS, PNG_BOMBS, chunk, jpeg_of_scans, saved
+from twelve.chunks import MOST_BLOCKS, MOST_CHUNKS, check_blocks, check_chunks
 from twelve.errors import UnreadableImage
 from twelve.image import FORMATS, ImageLimits, decode
 from twelve.scans import MOST_FILLING, MOST_MARKERS, SCAN, check_scans, markers
@@ -138,3 +138,28 @@ def test_a_png_of_as_many_chunks_as_allowed_is_decoded_and_one_more_is_not() -> 
 
 def test_what_follows_a_png_are_none_of_its_chunks() -> None:
     check_chunks(saved("PNG") + bytes(20 * MOST_CHUNKS))
+
+
+@pytest.mark.parametrize("part", [b"!\xfe\x01a\0", b"!\xf9\x04\0\0\0\0\0", b"\0"])
+def test_a_gif_of_as_many_blocks_as_allowed_is_decoded_and_one_more_is_not(part: bytes) -> None:
+    picture = saved("GIF")
+    begins = 13 + 3 * (2 << (picture[10] & 7))
+    steps = {5: 3, 8: 3, 1: 1}[len(part)]  # its beginning, what it holds, its end
+    most = (MOST_BLOCKS - 1) // steps
+
+    def with_parts(count: int) -> bytes:
+        return picture[:begins] + part * count + picture[begins:]
+
+    assert decode(with_parts(most), limits=LIMITS).digest == decode(picture, limits=LIMITS).digest
+    with pytest.raises(UnreadableImage, match=r"^the picture begins with more than 16384 blocks"):
+        decode(with_parts(most + 1), limits=LIMITS)
+
+
+def test_what_follows_a_gifs_first_frame_are_none_of_its_blocks() -> None:
+    check_blocks(saved("GIF")[:-1] + b"!\xfe" + b"\x01a" * MOST_BLOCKS + b"\0;")
+
+
+@pytest.mark.parametrize("name", ["comments of one byte", "empty extensions", "zeros before the picture"])
+def test_a_gif_of_millions_of_blocks_is_refused_before_pillow_walks_them(name: str) -> None:
+    with pytest.raises(UnreadableImage, match="blocks"):
+        check_blocks(GIF_BOMBS[f"GIF: {name}"]())
