@@ -95,13 +95,14 @@ def agreement(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> dict
     features = torch.cat([expected["features"][:count][near], expected["given_features"]])
     others = torch.cat([got["features"][own], got["given_features"]])
     directions = torch.cosine_similarity(features, others)
+    labels_equal = (expected["labels"][:count][near] == got["labels"][own]).float()
     return {
         "regions": count,
         "regions_got": found,
         "tied_out": int(left_out.sum()),
         "boxes_matched": round(len(own.unique()) / max(int((~left_out).sum()), 1), 4),
-        "labels_equal": round(float((expected["labels"][:count][near] == got["labels"][own]).float().mean()), 4),
-        "largest_px": round(float(apart[near].max()), 4),
+        "labels_equal": round(float(labels_equal.mean()), 4) if len(own) else None,
+        "largest_px": round(float(apart[near].max()), 4) if len(own) else None,
         "least_cosine": round(float(directions.min()), 6),
     }
 

@@ -45,6 +45,13 @@ def test_one_box_that_is_missing_costs_itself_only() -> None:
     assert agreed["boxes_matched"] == pytest.approx(2 / 3, abs=1e-3)
 
 
+def test_where_no_box_has_its_like_none_of_them_agrees() -> None:
+    elsewhere = answer([0, 1, 2])
+    elsewhere["boxes"] = elsewhere["boxes"] + 50
+    agreed = regions.agreement(answer([0, 1, 2]), elsewhere)
+    assert (agreed["boxes_matched"], agreed["labels_equal"], agreed["largest_px"]) == (0, None, None)
+
+
 def test_one_box_is_the_like_of_one_alone() -> None:
     twice = answer([0, 0, 2])
     assert regions.agreement(twice, answer([0, 1, 2]))["boxes_matched"] == pytest.approx(2 / 3, abs=1e-3)
