@@ -29,7 +29,32 @@ def test_another_order_is_full_agreement() -> None:
 def test_a_box_that_moved_is_not_matched() -> None:
     agreed = regions.agreement(answer([0, 1, 2]), answer([0, 1, 2], moved_px=0.6))
     assert agreed["boxes_matched"] == pytest.approx(2 / 3, abs=1e-3)
-    assert agreed["largest_px"] == pytest.approx(0.6, abs=1e-3)
+    assert agreed["labels_equal"] == 1
+
+
+def test_a_box_that_moved_less_is_matched_and_its_way_told() -> None:
+    agreed = regions.agreement(answer([0, 1, 2]), answer([2, 0, 1], moved_px=0.4))
+    assert agreed["boxes_matched"] == 1
+    assert agreed["largest_px"] == pytest.approx(0.4, abs=1e-3)
+
+
+def test_one_box_that_is_missing_costs_itself_only() -> None:
+    fewer = answer([2, 1, 0]) | {"count": torch.tensor(2)}
+    agreed = regions.agreement(answer([0, 1, 2]), fewer)
+    assert (agreed["regions"], agreed["regions_got"]) == (3, 2)
+    assert agreed["boxes_matched"] == pytest.approx(2 / 3, abs=1e-3)
+
+
+def test_where_no_box_has_its_like_none_of_them_agrees() -> None:
+    elsewhere = answer([0, 1, 2])
+    elsewhere["boxes"] = elsewhere["boxes"] + 50
+    agreed = regions.agreement(answer([0, 1, 2]), elsewhere)
+    assert (agreed["boxes_matched"], agreed["labels_equal"], agreed["largest_px"]) == (0, None, None)
+
+
+def test_one_box_is_the_like_of_one_alone() -> None:
+    twice = answer([0, 0, 2])
+    assert regions.agreement(twice, answer([0, 1, 2]))["boxes_matched"] == pytest.approx(2 / 3, abs=1e-3)
 
 
 def test_the_report_keeps_other_presets_and_every_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
