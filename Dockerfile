@@ -70,7 +70,9 @@ COPY pyproject.toml README.md LICENSE ./
 COPY twelve twelve
 RUN pip install --no-build-isolation . prometheus-client psutil
 
+# With a step of its own: of a stage without one buildah removes what it came from, were it the image `serve`.
 FROM ${EXPORTED} AS tasks
+WORKDIR /app
 
 FROM python AS edge
 RUN apt-get update && apt-get install -y --no-install-recommends nginx openssl && rm -rf /var/lib/apt/lists/*
