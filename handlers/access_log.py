@@ -4,6 +4,7 @@ Workers cannot count what never reached them: refusals, and answers that nginx g
 restart of this program counts anew from nothing, as Prometheus expects of a counter.
 
     twelve_edge_requests_total{status}    predictions asked for, by the status that the client got
+    twelve_edge_request_seconds{task}     how long answers took, from a request's first byte to its answer's last
     twelve_edge_unread_lines_total        lines that are none of nginx's own form, as where a disk was full
 """
 
@@ -11,9 +12,11 @@ import json
 import os
 import signal
 import threading
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -24,12 +27,18 @@ from prometheus_client.registry import Collector
 
 from handlers.edge_nginx import former
 from handlers.exporter import listen
+from twelve.metrics import REQUEST_SECONDS, Add
 
 PREDICTIONS = ("/v1/tasks/", "/predictions/")
 """How the paths begin that ask for a prediction; probes and the list of tasks are no requests of a client's."""
 
 STATUSES = (200, 400, 401, 404, 405, 408, 409, 411, 413, 414, 415, 422, 429, 431, 500, 502, 503, 504, 507)
 """Told from the start, with 0: the first failure is seen as a rise, which the birth of a series is not."""
+
+ANSWERED = 200
+"""Only answers are timed: of these nginx has looked at the task, of a refusal it may hold any word."""
+
+SECONDS = replace(REQUEST_SECONDS, name="twelve_edge_request_seconds", help="Seconds of an answer, by nginx's clock.")
 
 BLOCK_BYTES = 1 << 20
 """Read at once, however long the log is."""
@@ -46,6 +55,8 @@ class AccessLog(Collector):
         self._followed: dict[tuple[int, int], Followed] = {}
         self._counts: Counter[int] = Counter(dict.fromkeys(STATUSES, 0))
         self._unread = 0
+        self._seconds: dict[tuple[str, ...], array[float]] = {}
+        self._adders: dict[str, Add] = {}
         self._one_scrape = threading.Lock()
 
     def collect(self) -> Iterator[Metric]:
@@ -57,7 +68,9 @@ class AccessLog(Collector):
             for status, count in self._counts.items():
                 family.add_metric([str(status)], count)
             unread = CounterMetricFamily("twelve_edge_unread_lines", "Lines of another form.", value=self._unread)
+            seconds = SECONDS.told(self._seconds)
         yield family
+        yield seconds
         yield unread
 
     def describe(self) -> Iterator[Metric]:
@@ -69,11 +82,21 @@ class AccessLog(Collector):
         try:
             entry = json.loads(line.decode(errors="replace"))
             is_counted, status = entry["path"].startswith(PREDICTIONS), int(entry["status"])
+            task, seconds = str(entry.get("task", "")), float(entry.get("seconds", 0))
         except (ValueError, KeyError, TypeError, AttributeError):
             self._unread += 1
             return
         if is_counted:
             self._counts[status] += 1
+        if is_counted and status == ANSWERED and task:
+            self._timed(task)(seconds)
+
+    def _timed(self, task: str) -> Add:
+        """Give what counts the seconds of an answer to a task; a path that names none is left to the workers."""
+        if task not in self._adders:
+            numbers = self._seconds[task,] = array("d", bytes(8 * SECONDS.numbers))
+            self._adders[task] = SECONDS.adder(memoryview(numbers))
+        return self._adders[task]
 
     def _new_lines(self) -> Iterator[bytes]:
         """Give what was written since the last time, also to logs that have been moved away or removed meanwhile."""

@@ -34,8 +34,9 @@ class Log:
         return self.registry.get_sample_value("twelve_edge_requests_total", {"status": str(status)})
 
 
-def line(status: int, path: str = "/v1/tasks/gqa") -> str:
-    return json.dumps({"path": path, "status": status, "request": 'a"status":503', "seconds": 0.25}) + "\n"
+def line(status: int, path: str = "/v1/tasks/gqa", *, task: str = "gqa", seconds: float = 0.25) -> str:
+    entry = {"path": path, "status": status, "request": 'a"status":503', "task": task, "seconds": seconds}
+    return json.dumps(entry) + "\n"
 
 
 @pytest.fixture
@@ -52,6 +53,25 @@ def test_each_line_is_counted_once(log):
     assert (log.count(200), log.count(503)) == (2, 1)
     log.write(200, 418)
     assert (log.count(200), log.count(418)) == (3, 1)
+
+
+def test_answers_are_timed_by_task_and_what_is_no_answer_is_not(log):
+    for seconds in (0.011, 0.011, 2.0):
+        log.write_bytes(line(200, seconds=seconds).rstrip("\n").encode())
+    log.write_bytes(line(429, task="gqa").rstrip("\n").encode())
+    log.write_bytes(line(404, "/v1/tasks/any", task="any").rstrip("\n").encode())
+    log.write_bytes(line(200, "/predictions/twelve", task="").rstrip("\n").encode())
+    ask = log.registry.get_sample_value
+    name = "twelve_edge_request_seconds"
+    assert ask(f"{name}_count", {"task": "gqa"}) == 3
+    assert ask(f"{name}_sum", {"task": "gqa"}) == pytest.approx(2.022)
+    assert {ask(f"{name}_count", {"task": task}) for task in ("any", "")} == {None}
+    [family] = [one for one in log.counter.collect() if one.name == name]
+    below = [one.value for one in family.samples if one.name.endswith("_bucket") and float(one.labels["le"]) < 0.0105]
+    upto = [
+        one.value for one in family.samples if one.name.endswith("_bucket") and 0.0115 < float(one.labels["le"]) < 1.9
+    ]
+    assert (set(below), set(upto)) == ({0.0}, {2.0})
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/v1/tasks", "/v1/tasksgqa", "/"])

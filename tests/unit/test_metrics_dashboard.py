@@ -14,7 +14,10 @@ from twelve.observer import Done
 from twelve.tally import Tally
 
 TORCHSERVES = {"ts_queue_latency_microseconds", "ts_inference_requests_total", "Requests5XX"}
-EXPORTERS = set(re.findall(r'"(twelve_\w+)"', Path(exporter.__file__).read_text())) | {"twelve_edge_requests_total"}
+EXPORTERS = set(re.findall(r'"(twelve_\w+)"', Path(exporter.__file__).read_text())) | {
+    "twelve_edge_requests_total",
+    "twelve_edge_request_seconds_bucket",
+}
 RECORDED = set(re.findall(r"record: (\S+)", RULES.read_text()))
 SERIES = re.compile(r"\b((?:twelve[:_]|ts_|Requests)[\w:]+)")
 
