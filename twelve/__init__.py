@@ -1,5 +1,6 @@
 """Twelve vision-and-language tasks, one model: the library under the server, the trainer and the exporter."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -8,6 +9,10 @@ if TYPE_CHECKING:  # torch is imported by who loads a model, not by who imports 
     from twelve.hub import Access
 
 __version__ = "0.1.0"
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+"""Before onnxruntime is imported. Left alone it keeps an identifier of the machine in ~/.cache/Microsoft, and a queue
+of events that it sends to its maker: how often and on what models run, by whom. 0 lets it."""
 
 
 def load(
