@@ -1,6 +1,6 @@
 """What the dashboard shows is what happened: a real Prometheus reads a real server, and nginx's clock is the judge.
 
-Every task is asked thousands of times at a steady pace that half fills the server. Then Prometheus evaluates the
+Every task is asked thousands of times at a steady pace that fills most of the server. Then Prometheus evaluates the
 panels' own queries, and each quantile of each task is compared with the times that nginx wrote down for the same
 requests.
 """
@@ -43,7 +43,7 @@ PORTS_IN_CONFIG = range(8100, 8100 + 2 * PORTS_OF_A_SERVER)
 
 REQUESTS = 2000  # of each task
 WORKERS = 2
-UTILISATION = 0.5
+UTILISATION = 0.8
 CONNECTIONS = 32
 REHEARSALS = 10  # of each task, to learn how long a request takes
 A_FEW_SCRAPES_S = 3.5
