@@ -32,7 +32,8 @@ def told_beside_the_workers() -> set[str]:
 
 
 def metrics() -> set[str]:
-    counted = {family.name + ("_total" if isinstance(family, Count) else "") for family in FAMILIES}
+    families = (*FAMILIES, access_log.SECONDS)
+    counted = {family.name + ("_total" if isinstance(family, Count) else "") for family in families}
     return counted | told_beside_the_workers()
 
 
