@@ -10,6 +10,7 @@ D2 := build/detectron2
 D2_READY := $(D2)/.ready
 D2_FILES := ops/detectron2_env.sh tests/detectron2/requirements.txt tests/detectron2/source.txt
 EXAMPLES ?= 100
+TEST_WORKERS ?= 2
 DETECTRON2_SRC ?= $(D2)/pb1-detectron2-0.6
 
 .DEFAULT_GOAL := help
@@ -53,11 +54,12 @@ prove-tax: $(READY) ## Measure what nginx, TorchServe and the handler add to the
 prove-hostile: $(READY) ## Ask 100,000 broken requests and 300 bombs, and see that no worker dies or grows (15 minutes)
 	@$(BIN)/python -m benchmarks.hostile
 
-test: $(READY) ## Run the unit and integration tests
-	@$(BIN)/pytest -m "not edge"
+test: $(READY) ## Run the unit tests, TEST_WORKERS files at once, then the integration tests
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not edge and not integration" -n $(TEST_WORKERS) --dist loadfile; unit=$$?; \
+		$(BIN)/pytest -m "not edge and integration" && exit $$unit
 
 test-fast: $(READY) ## Run what takes seconds
-	@$(BIN)/pytest -m "not edge and not integration and not slow"
+	@OMP_NUM_THREADS=1 $(BIN)/pytest -m "not edge and not integration and not slow" -n $(TEST_WORKERS) --dist loadfile
 
 test-edge: $(READY) ## Run the tests that need nginx and prometheus on the machine
 	@$(BIN)/pytest -m edge
