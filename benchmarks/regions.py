@@ -89,7 +89,7 @@ def agreement(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> dict
     """
     count, found = int(expected["count"]), int(got["count"])
     left_out = tied_out(dict(expected), dict(got))
-    apart, like = torch.cdist(expected["boxes"][:count], got["boxes"][:found], p=float("inf")).min(dim=1)
+    apart, like = _nearest(expected["boxes"][:count], got["boxes"][:found])
     near = (apart <= NEAR_PX) & ~left_out
     own = like[near]
     features = torch.cat([expected["features"][:count][near], expected["given_features"]])
@@ -105,6 +105,14 @@ def agreement(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> dict
         "largest_px": round(float(apart[near].max()), 4) if len(own) else None,
         "least_cosine": round(float(directions.min()), 6),
     }
+
+
+def _nearest(boxes: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Give how far the corners of the nearest box are from each, pixels, and which that is."""
+    if not len(others):
+        return torch.full((len(boxes),), torch.inf), torch.zeros(len(boxes), dtype=torch.int64)
+    nearest = torch.cdist(boxes, others, p=float("inf")).min(dim=1)
+    return nearest.values, nearest.indices
 
 
 def measure(graph: Graph, work: Path, *, rounds: int) -> dict[str, Any]:

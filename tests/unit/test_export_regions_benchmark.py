@@ -52,6 +52,11 @@ def test_where_no_box_has_its_like_none_of_them_agrees() -> None:
     assert (agreed["boxes_matched"], agreed["labels_equal"], agreed["largest_px"]) == (0, None, None)
 
 
+def test_an_engine_that_finds_nothing_agrees_on_nothing() -> None:
+    agreed = regions.agreement(answer([0, 1, 2]), answer([0, 1, 2]) | {"count": torch.tensor(0)})
+    assert (agreed["regions_got"], agreed["boxes_matched"], agreed["labels_equal"]) == (0, 0, None)
+
+
 def test_one_box_is_the_like_of_one_alone() -> None:
     twice = answer([0, 0, 2])
     assert regions.agreement(twice, answer([0, 1, 2]))["boxes_matched"] == pytest.approx(2 / 3, abs=1e-3)

@@ -16,8 +16,9 @@ CORNERS = torch.tensor([[0.0, 0, 9, 9], [5, 5, 20, 20], [30, 30, 40, 44], [50, 2
 
 
 def answer(regions: Sequence[int], *, turned: int | None = None) -> dict[str, Tensor]:
-    features, labels = torch.eye(4)[regions], torch.arange(4)[regions]
-    found = {"boxes": CORNERS[regions], "features": features, "labels": labels, "count": torch.tensor(len(regions))}
+    order = list(regions)
+    features, labels = torch.eye(4)[order], torch.arange(4)[order]
+    found = {"boxes": CORNERS[order], "features": features, "labels": labels, "count": torch.tensor(len(order))}
     return found if turned is None else found | {"labels": torch.where(labels == turned, 9, labels)}
 
 
@@ -93,12 +94,13 @@ def test_a_moved_picture_is_asked_about_once_however_many_look():
 def asked_about_three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run the benchmark on a detector that finds three regions, against an engine that finds what it is told to."""
 
-    def run(found: Sequence[int]) -> tuple[int, dict]:
-        eager, engine = answer([0, 1, 2]), answer(found)
+    def run(found: Sequence[int], *, lighter: Sequence[int] = (0, 1, 3)) -> tuple[int, dict]:
+        eager, engine = _Finds([0, 1, 2], lighter=lighter), _Finds(found, lighter=found)
+        monkeypatch.setattr(agreement, "picture", lambda height, width: torch.zeros(3, 4, 4))
         monkeypatch.setattr(agreement, "open_detector", lambda folder: None)
         monkeypatch.setattr(agreement, "detector_graph", lambda detector, draws: _Graph())
-        monkeypatch.setattr(agreement, "ModuleRuntime", lambda module, **names: _Finds(eager))
-        monkeypatch.setattr(agreement, "opened", lambda graph, work: {"engine": _Finds(engine)})
+        monkeypatch.setattr(agreement, "ModuleRuntime", lambda module, **names: eager)
+        monkeypatch.setattr(agreement, "opened", lambda graph, work: {"engine": engine})
         report = tmp_path / "agreement.json"
         ran = CliRunner().invoke(_app(), ["any", "--pictures", "3", "--to", str(report)])
         return ran.exit_code, json.loads(report.read_text())["presets"]["any"]["engines"]
@@ -106,18 +108,22 @@ def asked_about_three(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return run
 
 
-def test_the_benchmark_fails_for_one_wrong_picture_and_counts_its_regions(asked_about_three):
+def test_the_benchmark_fails_for_a_wrong_picture_and_counts_its_regions(asked_about_three):
     code, engines = asked_about_three([0, 1])
     assert code == 1
     assert engines["engine"]["pictures"] == {"equal": 0, "tied": 0, "wrong": 3}
     assert (engines["engine"]["regions"], engines["engine"]["regions_unlike"]) == (9, 3)
 
 
-def test_the_benchmark_passes_where_all_agree_and_tries_its_rule_on_one(asked_about_three):
+def test_the_benchmark_passes_where_all_agree_and_its_rule_calls_another_picture_wrong(asked_about_three):
     code, engines = asked_about_three([2, 1, 0])
     assert code == 0
     assert engines["engine"]["pictures"] == {"equal": 3, "tied": 0, "wrong": 0}
-    assert sum(engines[agreement.CONTROL]["pictures"].values()) == 1
+    assert engines[agreement.CONTROL]["pictures"] == {"equal": 0, "tied": 0, "wrong": 1}
+
+
+def test_the_benchmark_fails_where_its_rule_takes_another_picture_for_the_same(asked_about_three):
+    assert asked_about_three([0, 1, 2], lighter=[0, 1, 2])[0] == 1
 
 
 class _Graph:
@@ -125,11 +131,13 @@ class _Graph:
 
 
 class _Finds:
-    def __init__(self, found: dict[str, Tensor]) -> None:
-        self._found = found
+    """Finds regions, others where a picture is a grey step lighter."""
 
-    def run(self, **inputs: Tensor) -> dict[str, Tensor]:
-        return self._found
+    def __init__(self, found: Sequence[int], *, lighter: Sequence[int]) -> None:
+        self._found, self._lighter = answer(found), answer(lighter)
+
+    def run(self, *, image: Tensor, given: Tensor) -> dict[str, Tensor]:
+        return self._lighter if image.mean() > agreement.LIGHTER / 2 else self._found
 
 
 def _app() -> typer.Typer:
