@@ -1,7 +1,8 @@
 """What nginx answered, counted from its access log: `python -m handlers.access_log --log FILE`.
 
 Workers cannot count what never reached them: refusals, and answers that nginx gives for a server that is gone. A
-restart of this program counts anew from nothing, as Prometheus expects of a counter.
+restart of this program counts anew from nothing, as Prometheus expects of a counter: what logs hold already was counted
+by those before it, and would look like new traffic.
 
     twelve_edge_requests_total{status}    predictions asked for, by the status that the client got
     twelve_edge_request_seconds{task}     how long answers took, from a request's first byte to its answer's last
@@ -48,7 +49,7 @@ PORT = 8087
 
 
 class AccessLog(Collector):
-    """Counts the lines of a log that grows, and is moved away now and then."""
+    """Counts what is written from now on to a log that grows, and is moved away now and then."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -58,6 +59,9 @@ class AccessLog(Collector):
         self._seconds: dict[tuple[str, ...], array[float]] = {}
         self._adders: dict[str, Add] = {}
         self._one_scrape = threading.Lock()
+        self._follow()
+        for log in self._followed.values():
+            log.skip()
 
     def collect(self) -> Iterator[Metric]:
         """Count what was written since the last time, and tell all."""
@@ -142,6 +146,10 @@ class Followed:
             self.told += len(block)
             *lines, self._unfinished = (self._unfinished + block).split(b"\n")
             yield from lines
+
+    def skip(self) -> None:
+        """Leave out what is there already."""
+        self._file.seek(0, os.SEEK_END)
 
     def close(self) -> None:
         """Read it no more."""

@@ -122,6 +122,20 @@ def test_two_moves_between_two_scrapes_lose_nothing(log):
     assert log.count(200) == 4
 
 
+def test_what_was_written_before_the_start_is_not_new_traffic(log):
+    for status in (503, 200):
+        log.write(status)
+        log.path.replace(former(log.path))
+    log.write(200)
+    started_anew = Log(log.path)
+    assert (started_anew.count(200), started_anew.count(503)) == (0, 0)
+    started_anew.write(200, 503)
+    assert (started_anew.count(200), started_anew.count(503)) == (1, 1)
+    log.path.replace(former(log.path))
+    started_anew.write(200)
+    assert started_anew.count(200) == 2
+
+
 def test_logs_that_are_gone_are_not_kept_open(log):
     for _ in range(20):
         log.write(200)
