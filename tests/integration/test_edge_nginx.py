@@ -14,6 +14,7 @@ from handlers import edge_keys, edge_nginx
 from handlers.access_log import AccessLog
 from tests.integration.edge_harness import JSON, Front, Heard, connected, fine, fronting, raw
 from tests.integration.harness import free_ports
+from twelve.tasks import TASKS
 
 pytestmark = [pytest.mark.integration, pytest.mark.edge]
 
@@ -395,6 +396,17 @@ def test_each_request_leaves_a_line_without_its_secrets(front):
     written = (front.site.folder / "logs" / "access.log").read_text()
     assert "secret" not in written
     assert front.key not in written
+
+
+ALIASES = [(alias, task.name) for task in TASKS.values() for alias in task.aliases]
+
+
+@pytest.mark.parametrize(("asked", "named"), [*ALIASES, ("gqa", "gqa"), ("unheard-of", "unheard-of")])
+def test_a_line_names_a_task_by_its_first_name_and_the_server_hears_what_was_asked(front, asked, named):
+    front.ask(f"/v1/tasks/{asked}", X_Request_Id=f"alias-{asked}")
+    (line,) = front.log_of(f"alias-{asked}")
+    assert (line["task"], line["path"]) == (named, f"/v1/tasks/{asked}")
+    assert heard(front)[0].headers["x-task"] == asked
 
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
