@@ -23,6 +23,9 @@ SELF_TEST_HEADER = "X-Self-Test"
 HALF_WRITTEN = (OSError, http.client.HTTPException, ValueError, LookupError, TypeError)
 """What reading a reply raises whose writer ended meanwhile; no JSON, or other JSON, is among it."""
 
+MOST_TOLD = 500
+"""Bytes of an error's body."""
+
 EVERYWHERE, HERE = "//0.0.0.0:", "//127.0.0.1:"
 
 
@@ -49,7 +52,7 @@ class Server:
         """Read from a server's run directory where it answers.
 
         Raises:
-            NotReady: No server was started there.
+            NotReady: No server was started there, or one is just being.
         """
         try:
             lines = (run_dir / CONFIG).read_text(encoding="utf-8").splitlines()
@@ -58,6 +61,8 @@ class Server:
             return cls(inference, values["management_address"], (run_dir / SELF_TEST).read_bytes())
         except FileNotFoundError as error:
             raise NotReady(f"no server was started in {run_dir}: {error.filename} is missing") from error
+        except KeyError as error:
+            raise NotReady(f"{run_dir / CONFIG} is being written: it has no {error} yet") from error
 
     def check(self, *, timeout_s: float, fewest: int | None = None) -> None:
         """Ask for the workers, then for an answer.
@@ -73,7 +78,7 @@ class Server:
             self._check_workers(timeout_s, fewest)
             ask(self.inference, self.self_test, timeout_s=timeout_s)
         except urllib.error.HTTPError as error:
-            raise NotReady(f"{error.url} answers {error.code}: {error.read(500).decode(errors='replace')}") from error
+            raise NotReady(f"{error.url} answers {error.code}: {_body(error)}") from error
         except HALF_WRITTEN as error:
             raise NotReady(f"the server does not answer: {error!r}") from error
 
@@ -84,6 +89,13 @@ class Server:
         ready, wanted = states.count("READY"), max(1, model["minWorkers"], len(states))
         if ready < (fewest or wanted):
             raise NotReady(f"{ready} of {wanted} workers are ready")
+
+
+def _body(error: urllib.error.HTTPError) -> str:
+    try:
+        return error.read(MOST_TOLD).decode(errors="replace")
+    except HALF_WRITTEN as half:
+        return f"half of a body, {half!r}"
 
 
 def ask(address: str, request: bytes, *, timeout_s: float) -> dict[str, Any]:

@@ -12,8 +12,9 @@ import pytest
 
 from handlers import drain, edge_fleet
 from handlers.edge_nginx import Backend
-from handlers.healthcheck import NotReady, Server
+from handlers.healthcheck import CONFIG, NotReady, Server
 from handlers.ready import ALIVE, READY, Prober, health
+from handlers.torchserve import Ports
 from tests.integration.harness import free_ports
 
 MODEL = {"minWorkers": 2, "jobQueueStatus": {"pendingRequests": 3}}
@@ -149,6 +150,24 @@ def test_a_reply_that_is_half_written_is_no_reason_to_end(reply):
         assert drain._pending(server) == 0
         with pytest.raises(NotReady, match="does not answer"):
             server.check(timeout_s=5)
+
+
+@pytest.mark.parametrize("rest", [b"", b"5\r\nab", b"GARBAGE\r\n"])
+def test_an_error_that_is_half_written_is_no_reason_to_end(rest):
+    with ending(b"HTTP/1.1 500 No\r\nTransfer-Encoding: chunked\r\n\r\n" + rest) as address:
+        server = Server(f"http://{address}", f"http://{address}", b"{}")
+        prober = Prober(server)
+        prober.look()
+        assert "answers 500: half of a body, IncompleteRead" in str(prober.failure(READY))
+        with pytest.raises(NotReady, match="answers 500"):
+            server.check(timeout_s=5)
+
+
+def test_a_server_whose_configuration_is_half_written_is_not_ready_and_drained(tmp_path):
+    (tmp_path / CONFIG).write_text("inference_address=http://127.0.0.1:1\n")
+    with pytest.raises(NotReady, match="has no 'management_address' yet"):
+        Server.of(tmp_path)
+    edge_fleet.Instance(Ports(1, 2, 3, 4, 5, 6, 7), tmp_path).drain()
 
 
 def test_a_server_that_speaks_no_http_is_not_ready():
