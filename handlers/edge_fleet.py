@@ -3,6 +3,7 @@
 Each is a `python -m handlers.serve` of its own, with its own ports and run directory.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -21,10 +22,12 @@ from handlers.serve import CPU, repeated
 from handlers.torchserve import HERE, ROOT, START_TIMEOUT_S, Ports, ServerDied
 from twelve.errors import ConfigInvalid
 
+log = logging.getLogger(__name__)
+
 STOP_TIMEOUT_S = 30.0
 BETWEEN_LOOKS_S = 0.1
 BETWEEN_STARTS_S = 5.0
-"""Of a server that ended by itself."""
+"""Of a server that ended by itself or could not be started."""
 
 LOOK_TIMEOUT_S = 1.0
 TAIL_BYTES = 3000
@@ -94,6 +97,7 @@ class Instance:
 
     def start(self, plan: Plan) -> None:
         """Start it; it is ready later."""
+        self.started_s = time.monotonic()
         self.run_dir.mkdir(parents=True, exist_ok=True)
         own = {
             "PORT": self.ports.inference,
@@ -115,11 +119,10 @@ class Instance:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.started_s = time.monotonic()
 
-    def has_ended(self) -> bool:
-        """Say whether it ended by itself."""
-        return self.process is not None and self.process.poll() is not None
+    def is_running(self) -> bool:
+        """Say whether it has a process that has not ended."""
+        return self.process is not None and self.process.poll() is None
 
     def is_ready(self) -> bool:
         """Say whether it answers requests, as its own prober has it."""
@@ -133,7 +136,7 @@ class Instance:
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self.is_ready():
-            if self.has_ended() or time.monotonic() > deadline:
+            if not self.is_running() or time.monotonic() > deadline:
                 code = self.process.poll() if self.process else None
                 raise ServerDied(f"the server in {self.run_dir} does not start\n{self._tail()}", code or 1)
             time.sleep(BETWEEN_LOOKS_S)
@@ -226,26 +229,32 @@ class Fleet:
         self._stop(first)
         try:
             self._start(first, plan)
-        except ServerDied:
-            self._stop(first)
+            self._serve(first)
+        except Exception:  # whatever it is, the two bundles must not answer side by side
+            for place in first:
+                self._instances[place].stop()  # nobody was sent there
             self._start(first, self._plan)
             self._serve(self._everything)
             raise
-        self._serve(first)
         self._plan = plan
         self._stop(second)
         self._start(second, plan)
         self._serve(self._everything)
 
     def tend(self) -> None:
-        """Start again what ended by itself, and let nginx ask the half that answers while the other does not."""
+        """Start again what does not run, and let nginx ask the half that answers while the other does not.
+
+        What the machine refuses meanwhile (a process, room on its disk) is tried again: the servers that run go on.
+        """
         for instance in self._instances:
-            if instance.has_ended() and time.monotonic() - instance.started_s > BETWEEN_STARTS_S:
-                instance.start(self._plan)
+            if not instance.is_running() and time.monotonic() - instance.started_s > BETWEEN_STARTS_S:
+                with _logged():
+                    instance.start(self._plan)
         ready = {place for place, instance in enumerate(self._instances) if instance.is_ready()}
         wanted = to_ask(ready, len(self._instances))
         if wanted != self._chosen:
-            self._serve(wanted)
+            with _logged():
+                self._serve(wanted)
 
     def _serve(self, members: frozenset[int]) -> None:
         self._choose(members)
@@ -261,3 +270,11 @@ class Fleet:
         for place in members:
             self._instances[place].drain()
             self._instances[place].stop()
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except OSError:
+        log.exception("the machine refused; tried again")
