@@ -4,6 +4,7 @@ nginx with TLS, keys and limits, and behind it one server or several. `restart` 
 request, with another bundle if one is named; `key` makes a key.
 """
 
+import shlex
 import shutil
 import subprocess
 import time
@@ -46,7 +47,7 @@ CERTIFICATE_DAYS = 365
 
 FIRST_KEY = """\
 There was no key: made one, which is in a file for you alone. Before you ask:
-export KEY=$(grep -o '[0-9a-f]\\{{64\\}}' {path})"""
+export KEY=$(grep -m1 '^"' {path} | cut -d'"' -f2)"""
 
 GREETING = """\
 The server is ready at https://{host}:{port}, with {count} servers behind nginx.
@@ -180,7 +181,7 @@ def make_first_key(site: Site) -> None:
     """Make a key where there is none, and say where it is: what is printed may be collected and kept."""
     if not edge_keys.read(site.keys):
         edge_keys.add(site.keys, FIRST_CLIENT)
-        print(FIRST_KEY.format(path=site.keys.resolve()), flush=True)
+        print(FIRST_KEY.format(path=shlex.quote(str(site.keys.resolve()))), flush=True)
 
 
 def export(bundle: Path, edge: Edge) -> None:
@@ -198,7 +199,7 @@ def greet(edge: Edge) -> None:
     """Print how to ask."""
     site = edge.site
     host = "localhost" if site.listen in ("0.0.0.0", HERE) else site.listen
-    trust = f"--cacert {site.certificate} " if site.certificate.parent == site.folder else ""
+    trust = f"--cacert {shlex.quote(str(site.certificate))} " if site.certificate.parent == site.folder else ""
     log = site.folder / "logs" / "access.log"
     print(GREETING.format(host=host, port=site.port, count=len(edge.instances), trust=trust, log=log), flush=True)
 

@@ -2,9 +2,11 @@
 
 import json
 import re
+import shlex
 import stat
 import subprocess
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,12 +14,15 @@ import pytest
 from benchmarks.rolling import Reply, broken_bounds, mixed
 from export import archive
 from handlers import edge, edge_keys, edge_nginx
+from handlers.edge import Edge
+from handlers.edge_fleet import Plan
 from handlers.edge_nginx import Backend, Limits, Site
 from handlers.edge_orders import Orders
 from handlers.torchserve import ServerDied
 from twelve.errors import ConfigInvalid
 from twelve.refusals import KINDS
 
+PLAN = Plan(Path("bundle"), "eager", workers=1, threads=1, batch_size=1, cache=Path("cache"))
 CODE = re.compile(r'return (\d{3}) \'\{"error": \{"code": "([a-z-]+)"')
 
 
@@ -38,17 +43,34 @@ def test_a_key_is_shown_once_kept_for_its_owner_alone_and_can_be_taken_away(tmp_
     assert edge_keys.read(file) == {}
 
 
-def test_the_first_key_is_not_printed_but_found_by_what_is_printed(tmp_path, capfd):
-    made = site(tmp_path)
+@pytest.mark.parametrize("folder", ["plain", "a folder; with $(odd) 'signs'"])
+def test_the_first_key_is_not_printed_but_found_by_what_is_printed(tmp_path, capfd, folder):
+    (tmp_path / folder).mkdir()
+    made = site(tmp_path / folder)
     edge.make_first_key(made)
     told = capfd.readouterr().out
     (key,) = edge_keys.read(made.keys)
     assert key not in told
     (line,) = (line for line in told.splitlines() if line.startswith("export "))
-    shell = ["sh", "-c", f"{line}; printf %s $KEY"]
-    assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout == key
+    assert after(line) == key
     edge.make_first_key(made)
     assert capfd.readouterr().out == ""
+    edge_keys.add(made.keys, "b" * 64)
+    made.keys.write_text("# no key: " + "a" * 64 + "\n" + made.keys.read_text())
+    assert after(line) == key
+
+
+def after(line: str) -> str:
+    """Give what a shell has in KEY after a line."""
+    shell = ["sh", "-c", f'{line}; printf %s "$KEY"']
+    return subprocess.run(shell, capture_output=True, text=True, check=True).stdout
+
+
+def test_what_the_greeting_asks_finds_the_certificate_in_a_folder_with_blanks(tmp_path, capfd):
+    made = replace(site(tmp_path), certificate=tmp_path / "a certificate.pem")
+    edge.greet(Edge(PLAN, [], made, tmp_path, exports=False))
+    told = shlex.split(capfd.readouterr().out.split("\n\n")[1])
+    assert told[told.index("--cacert") + 1] == str(made.certificate)
 
 
 @pytest.mark.parametrize("name", ["", "a b", 'x"; default root; "', "x" * 65, "ü"])
