@@ -58,9 +58,11 @@ class Orders:
     def carry_out(self, carry: Carry) -> None:
         """Carry out what has come, and tell how it went."""
         for path in sorted(self.folder.glob("*.order")):
-            text = path.read_text(encoding="utf-8")
-            path.unlink()
-            _write(path.with_suffix(".done"), {"failure": _failure(carry, text)})
+            failure = _failure(carry, path)
+            try:
+                _write(path.with_suffix(".done"), {"failure": failure})
+            except OSError:  # a full disk: whoever gave the order waits, nginx and the servers go on
+                log.exception("%s is carried out, failure: %s; this could not be told", path.name, failure)
 
     def give(self, name: str, **details: str) -> None:
         """Give an order and wait until it is carried out.
@@ -86,9 +88,11 @@ class Orders:
             raise ServerDied(failure, 1)
 
 
-def _failure(carry: Carry, text: str) -> str | None:
+def _failure(carry: Carry, path: Path) -> str | None:
     try:
-        order = json.loads(text)
+        written = path.read_bytes()
+        path.unlink()
+        order = json.loads(written)
         carry[order["name"]](order)
     except StartupError as error:
         return error.message

@@ -224,6 +224,26 @@ def test_no_order_ends_the_launcher_whatever_it_raises(tmp_path, text):
     assert "failed on it" in json.loads((orders.folder / "1.done").read_text())["failure"]
 
 
+def test_an_order_that_is_no_text_is_refused_and_not_read_again(tmp_path):
+    orders = Orders(tmp_path)
+    orders.open()
+    (orders.folder / "1.order").write_bytes(b'{"name": "\xff"}')
+    orders.carry_out({})
+    assert "failed on it" in json.loads((orders.folder / "1.done").read_text())["failure"]
+    assert not (orders.folder / "1.order").exists()
+
+
+def test_an_order_whose_outcome_finds_no_room_is_carried_out_once_and_logged(tmp_path, caplog):
+    orders, given = Orders(tmp_path), []
+    orders.open()
+    (orders.folder / "1.order").write_text('{"name": "restart"}')
+    (orders.folder / "1.new").mkdir()  # what is written first
+    orders.carry_out({"restart": given.append})
+    orders.carry_out({"restart": given.append})
+    assert given == [{"name": "restart"}]
+    assert "1.order is carried out, failure: None" in caplog.text
+
+
 def test_an_order_without_a_launcher_is_refused(tmp_path):
     with pytest.raises(ServerDied, match="no launcher runs in"):
         Orders(tmp_path).give("restart")
