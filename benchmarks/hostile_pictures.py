@@ -165,6 +165,9 @@ def jpeg_with(*segments: tuple[int, bytes]) -> bytes:
     return data[:2] + more + data[2:]
 
 
+EMPTY_NOTE = b"\xff\xfe\0\2"
+"""The smallest segment."""
+
 JPEG_BOMBS: Mapping[str, Callable[[], bytes]] = {
     "JPEG: as large as can be said": lambda: jpeg_of_size(JPEG_MOST, JPEG_MOST),
     "JPEG: as many pixels as allowed, little data": lambda: jpeg_of_size(7000, 7000),
@@ -190,7 +193,14 @@ JPEG_BOMBS: Mapping[str, Callable[[], bytes]] = {
     "JPEG: zeros without end": lambda: b"\xff\xd8\xff\xe0\0\2" + bytes(16 * MEGABYTES - 6),
     "JPEG: markers without end": lambda: b"\xff\xd8" + b"\xff\x01" * (8 * MEGABYTES - 1),
     "JPEG: scans without end": lambda: b"\xff\xd8" + b"\xff\xda\0\0" * (4 * MEGABYTES - 1),
-    "JPEG: segments without end": lambda: b"\xff\xd8" + b"\xff\xfe\0\2" * (4 * MEGABYTES - 1),
+    "JPEG: segments without end": lambda: b"\xff\xd8" + EMPTY_NOTE * (4 * MEGABYTES - 1),
+    "JPEG: an end, then segments without end": lambda: b"\xff\xd8\xff\xd9" + EMPTY_NOTE * (4 * MEGABYTES - 1),
+    "JPEG: an end, then zeros without end": lambda: b"\xff\xd8\xff\xd9" + bytes(16 * MEGABYTES - 4),
+    "JPEG: an end, then a thousand scans": lambda: b"\xff\xd8\xff\xd9" + jpeg_of_scans(2000, 1000),
+    "JPEG: segments inside unknown ones without end": lambda: (
+        b"\xff\xd8" + (b"\xff\xc8\xff\xff" + EMPTY_NOTE * 16_383 + b"\0") * 255
+    ),
+    "JPEG: zeros between segments without end": lambda: b"\xff\xd8\xff\xe0\0\2" + (bytes(65_535) + EMPTY_NOTE) * 255,
 }
 
 
@@ -208,6 +218,12 @@ def frame(
 
 SMALLEST = 5 << 20
 """Of the smallest parts there are, so many: a few fill the largest file that is read."""
+
+
+def hidden_blocks() -> bytes:
+    """Write a block of 44 bytes and millions of one; whoever takes the extension to be over sees a picture begin."""
+    return b"," + bytes(44) + b"\x01a" * SMALLEST + b"\0"
+
 
 GIF_BOMBS: Mapping[str, Callable[[], bytes]] = {
     "GIF: as large as can be said": lambda: gif(frame(), width=65_535, height=65_535),
@@ -228,6 +244,9 @@ GIF_BOMBS: Mapping[str, Callable[[], bytes]] = {
     "GIF: comments of one byte": lambda: gif(b"!\xfe" + b"\x01a" * SMALLEST + b"\0", frame()),
     "GIF: empty extensions": lambda: gif(b"!\xfe\0" * SMALLEST, frame()),
     "GIF: zeros before the picture": lambda: gif(bytes(2 * SMALLEST), frame()),
+    "GIF: an extension that begins with nothing": lambda: gif(b"!\x01\0" + hidden_blocks()),
+    "GIF: an application without a name": lambda: gif(b"!\xff\0" + hidden_blocks()),
+    "GIF: repetitions that begin with nothing": lambda: gif(b"!\xff\x0bNETSCAPE2.0\0" + hidden_blocks()),
     "GIF: unknown blocks": lambda: gif(b"\x01\x02\x03" * 10_000, frame()),
     "GIF: its signature alone": lambda: b"GIF89a",
 }

@@ -22,6 +22,11 @@ GIF_HEADER_BYTES, GIF_FLAGS = 13, 10
 
 HAS_PALETTE, PALETTE_BITS, COLOUR_BYTES = 0x80, 0x07, 3
 EXTENSION, PICTURE, TRAILER = b"!,;"
+COMMENT, APPLICATION = 0xFE, 0xFF
+"""Kinds of extension. GIF89a, 24 and 26."""
+
+LOOPING = b"NETSCAPE2.0"
+"""The application whose extension says how often an animation repeats."""
 
 MOST_BLOCKS = 1 << 14
 """Before the picture; a block has 255 bytes at most, so four million bytes of comments, profile and the like."""
@@ -59,19 +64,29 @@ def check_blocks(data: bytes, *, at: str | None = None) -> None:
     Raises:
         UnreadableImage: It has more.
     """
-    place, is_inside = _behind_palette(data), False
+    place, is_inside, certain = _behind_palette(data), False, 0
     for _ in range(MOST_BLOCKS):
         if place >= len(data):
             return
         value = data[place]
-        if is_inside:
-            place, is_inside = place + 1 + value, value > 0  # an extension's part, of no bytes at its end
+        if is_inside:  # an extension's part, of no bytes at its end
+            place, is_inside, certain = place + 1 + value, value > 0 or certain > 0, certain - 1
         elif value in (PICTURE, TRAILER):
             return
         else:
             is_inside = value == EXTENSION
+            certain = _certain_parts(data, place) if is_inside else 0
             place += 2 if is_inside else 1  # an extension's kind comes next; Pillow skips what it does not know
     raise UnreadableImage(f"the picture begins with more than {MOST_BLOCKS} blocks; save it anew as a GIF", at=at)
+
+
+def _certain_parts(data: bytes, place: int) -> int:
+    """Give how many parts of an extension Pillow reads in any case: if they are empty, that does not end it."""
+    if place + 2 >= len(data) or data[place + 1] == COMMENT:
+        return 0
+    kind, length = data[place + 1], data[place + 2]
+    repeats = kind == APPLICATION and length >= len(LOOPING) and data.startswith(LOOPING, place + 3)
+    return 1 + repeats
 
 
 def _behind_palette(data: bytes) -> int:

@@ -27,7 +27,13 @@ MOST_STEPS = 100_000
 """Of Python, to find that a picture of 16 MiB goes on without end."""
 
 
-ENDLESS = [f"JPEG: {what} without end" for what in ("fill bytes", "zeros", "markers", "scans", "segments")]
+ENDLESS = [
+    *(f"JPEG: {what} without end" for what in ("fill bytes", "zeros", "markers", "scans", "segments")),
+    *(f"JPEG: an end, then {what}" for what in ("segments without end", "zeros without end", "a thousand scans")),
+    "JPEG: segments inside unknown ones without end",
+    "JPEG: zeros between segments without end",
+    "PNG: chunks without end",
+]
 BOMBS = {**JPEG_BOMBS, **PNG_BOMBS}
 
 
@@ -105,7 +111,7 @@ def steps_of(data: bytes) -> int:
     return steps
 
 
-@pytest.mark.parametrize("name", [*ENDLESS, "PNG: chunks without end"])
+@pytest.mark.parametrize("name", ENDLESS)
 def test_what_goes_on_without_end_is_refused_after_a_few_steps(name: str) -> None:
     assert steps_of(BOMBS[name]()) <= MOST_STEPS
 
@@ -125,6 +131,43 @@ def test_filling_is_allowed_up_to_its_bound_and_without_any_behind_the_first_sca
     check_scans(picture[:-2] + bytes(2 * MOST_FILLING) + picture[-2:], most=1)
     with pytest.raises(UnreadableImage, match=r"^the picture has 65537 bytes that mean nothing"):
         check_scans(picture[:2] + bytes(MOST_FILLING + 1) + picture[2:], most=1)
+
+
+def test_filling_counts_in_all_gaps_together() -> None:
+    picture, gaps = saved("JPEG"), 8
+    filling = bytes(MOST_FILLING // gaps) + segment(0xFE, b"a")
+    check_scans(picture[:2] + filling * gaps + picture[2:], most=1)
+    with pytest.raises(UnreadableImage, match=r"^the picture has 65537 bytes that mean nothing"):
+        check_scans(picture[:2] + filling * gaps + b"\0" + picture[2:], most=1)
+
+
+@pytest.mark.parametrize("kind", [0xC8, *range(0xF0, 0xFE)], ids=hex)
+def test_what_pillow_takes_for_no_segment_hides_no_markers(kind: int) -> None:
+    unknown = segment(kind, segment(0xFE, b"") * MOST_MARKERS)
+    with pytest.raises(UnreadableImage, match=r"^the picture has more than 4096 markers"):
+        check_scans(saved("JPEG")[:2] + unknown + saved("JPEG")[2:], most=1)
+
+
+def test_an_end_before_the_first_scan_does_not_hide_what_follows() -> None:
+    tables = b"\xff\xd8" + segment(0xDB, bytes([0]) + bytes([1]) * 64) + b"\xff\xd9"
+    for early in (b"\xff\xd8\xff\xd9", tables):
+        with pytest.raises(UnreadableImage, match=r"^the picture ends before its first scan"):
+            decode(early + jpeg_of_scans(100, LIMITS.max_scans), limits=LIMITS)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_with_all_that_programs_write_before_the_first_scan_is_decoded(mode: str, progressive: bool) -> None:
+    pixels, plain, full = Image.effect_noise((64, 64), 50).convert(mode), io.BytesIO(), io.BytesIO()
+    pixels.save(plain, "JPEG", progressive=progressive)
+    exif = b"Exif\0\0MM\0*\0\0\0\x08" + bytes(60_000)
+    profile = bytes(range(256)) * 1200  # five segments of 64 KiB
+    pixels.save(full, "JPEG", progressive=progressive, exif=exif, icc_profile=profile, comment="a" * 60_000)
+    preview = segment(0xED, b"Photoshop 3.0\x008BIM\x04\x0c\0\0" + bytes(4)) + segment(0xEE, b"Adobe" + bytes(100))
+    data = full.getvalue()
+    assert Image.open(io.BytesIO(data)).info["icc_profile"] == profile
+    assert decode(data, limits=LIMITS).digest == decode(plain.getvalue(), limits=LIMITS).digest
+    check_scans(data[:2] + preview + data[2:], most=LIMITS.max_scans)
 
 
 def test_a_png_of_as_many_chunks_as_allowed_is_decoded_and_one_more_is_not() -> None:
@@ -159,7 +202,53 @@ def test_what_follows_a_gifs_first_frame_are_none_of_its_blocks() -> None:
     check_blocks(saved("GIF")[:-1] + b"!\xfe" + b"\x01a" * MOST_BLOCKS + b"\0;")
 
 
-@pytest.mark.parametrize("name", ["comments of one byte", "empty extensions", "zeros before the picture"])
+@pytest.mark.parametrize(
+    "begins", [b"\x01\0", b"\xf9\0", b"\xff\0", b"\xff\x0bNETSCAPE2.0\0", b"\xff\x0cNETSCAPE2.0a\0"]
+)
+def test_a_gifs_extension_that_begins_with_nothing_ends_where_pillow_ends_it(begins: bytes) -> None:
+    picture = saved("GIF")
+    place = 13 + 3 * (2 << (picture[10] & 7))
+
+    def with_blocks(count: int) -> bytes:
+        return picture[:place] + b"!" + begins + b"," + bytes(44) + b"\x01a" * count + b"\0" + picture[place:]
+
+    assert decode(with_blocks(9), limits=LIMITS).digest == decode(picture, limits=LIMITS).digest
+    with pytest.raises(UnreadableImage, match=r"^the picture begins with more than 16384 blocks"):
+        check_blocks(with_blocks(MOST_BLOCKS))
+
+
+@pytest.mark.parametrize("begins", [b"\xfe", b"\x01\x01a", b"\xff\x0bNETSCAPE2.1", b"\xff\x0bNETSCAPE2.0\x03\x01\0\0"])
+def test_a_gifs_extension_ends_with_an_empty_block(begins: bytes) -> None:
+    picture = saved("GIF")
+    place = 13 + 3 * (2 << (picture[10] & 7))
+    data = picture[:place] + b"!" + begins + b"\0" + picture[place:]
+    check_blocks(data + b"\x01a" * MOST_BLOCKS)
+    assert decode(data, limits=LIMITS).digest == decode(picture, limits=LIMITS).digest
+
+
+def test_an_animated_gif_with_a_comment_and_xmp_is_decoded() -> None:
+    stream, one = io.BytesIO(), Image.effect_noise((64, 64), 50)
+    xmp = b"!\xff\x0bXMP DataXMP" + b"<rdf:li>water</rdf:li>" * 1000 + b"\1" + bytes(range(255, -1, -1)) + b"\0"
+    others = [Image.effect_noise((64, 64), 50) for _ in range(30)]
+    one.save(stream, "GIF", save_all=True, append_images=others, loop=0, duration=40, comment=b"a" * 2000)
+    place = 13 + 3 * (2 << (stream.getvalue()[10] & 7))
+    data = stream.getvalue()[:place] + xmp + stream.getvalue()[place:]
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.info["loop"], image.info["comment"], image.n_frames) == (0, b"a" * 2000, 31)
+    assert decode(data, limits=LIMITS).rgb[..., 0].tobytes() == one.tobytes()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "comments of one byte",
+        "empty extensions",
+        "zeros before the picture",
+        "an extension that begins with nothing",
+        "an application without a name",
+        "repetitions that begin with nothing",
+    ],
+)
 def test_a_gif_of_millions_of_blocks_is_refused_before_pillow_walks_them(name: str) -> None:
     with pytest.raises(UnreadableImage, match="blocks"):
         check_blocks(GIF_BOMBS[f"GIF: {name}"]())
