@@ -58,6 +58,7 @@ VALUES: dict[str, Any] = {
     "pixels of a picture's longer side": ImageLimits.max_side,
     "scans of a JPEG": ImageLimits.max_scans,
     "markers of a JPEG": scans.MOST_MARKERS,
+    "bytes before a JPEG's first scan that belong to no segment": scans.MOST_FILLING,
     "chunks of a PNG": chunks.MOST_CHUNKS,
     "blocks of a GIF before its picture": chunks.MOST_BLOCKS,
     "formats of pictures: JPEG, PNG, WebP, GIF, BMP, TIFF": len(FORMATS),
