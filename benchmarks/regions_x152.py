@@ -1,6 +1,6 @@
 """One picture through the published detector: CPU seconds by part, and the most memory.
 
-    OMP_NUM_THREADS=2 python -m benchmarks.regions_x152 --to benchmarks/regions_x152.json
+    OMP_NUM_THREADS=1 python -m benchmarks.regions_x152 --to benchmarks/regions_x152.json
 
 The weights are drawn, the norms then told what comes to them and the classes made as sure of themselves as trained ones
 are, for what the selection takes depends on that. The picture is drawn as well, at the size that a photograph of

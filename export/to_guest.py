@@ -7,11 +7,13 @@ TorchScript file is opened, those of torchvision must be registered; the ONNX fi
 Shapes: P boxes · C classes · M pairs of box and class.
 """
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch.jit._trace import TracerWarning
@@ -31,6 +33,9 @@ OPSET = 17
 
 TRACED_PX = (320, 416)
 GIVEN_SIDE = 64.0
+
+COUNTING = ("predict_probs", "predict_boxes")
+"""Methods of a predictor that split by how many boxes were proposed."""
 
 BOXES, SCORES = 1, 2
 """Which dimension counts the boxes and which the classes, in [1, P, C]."""
@@ -56,12 +61,13 @@ def guest_graph(module: GuestGraph) -> Graph:
 
 def write_torchscript(graph: Graph, path: Path) -> None:
     """Write a guest as a TorchScript file."""
-    to_torchscript.write(graph, path)
+    with _counting_as_traced(graph.module):
+        to_torchscript.write(graph, path)
 
 
 def write_onnx(graph: Graph, path: Path) -> None:
     """Write a guest as an ONNX file."""
-    with _quiet(), _translated(), torch.no_grad():
+    with _quiet(), _translated(), _counting_as_traced(graph.module), torch.no_grad():
         torch.onnx.export(
             graph.module.eval(),
             tuple(graph.example[name] for name in graph.inputs),
@@ -120,6 +126,25 @@ def _translated() -> Iterator[None]:
     finally:
         for name in TRANSLATIONS:
             unregister_custom_op_symbolic(name, OPSET)
+
+
+@contextmanager
+def _counting_as_traced(module: Any) -> Iterator[None]:
+    """Let detectron2's predictor count proposals by what a trace can follow.
+
+    Its code splits what it predicts by `len(proposals)`, a number for good: the file would take pictures only of which
+    as many boxes are proposed as of the traced one. The method behind `len` gives what the trace knows.
+    """
+    predictor = module.model.roi_heads.box_predictor
+    with ExitStack() as patches:
+        for name in COUNTING:
+            method = inspect.unwrap(getattr(type(predictor), name))
+            patches.enter_context(patch.dict(method.__globals__, {"len": _length}))
+        yield
+
+
+def _length(counted: Any) -> Any:
+    return counted.__len__()
 
 
 @contextmanager

@@ -27,6 +27,9 @@ SIZES = ((320, 416), (256, 480), (427, 333))
 SHOWN = (256, 480)
 PROPOSALS = 100
 
+MORE_THAN_THERE_ARE = 4000
+"""Boxes that outlast the NMS of 1,000 a level."""
+
 SEED = 4
 """Of pictures on which no two boxes tie for the last place among the proposals: rounding would choose."""
 
@@ -143,6 +146,31 @@ def test_files_of_a_guest_find_what_it_finds(
         inputs = {"image": guests.picture(*size, seed=SEED), "given": parity.GIVEN}
         expected = extractor(preset, regions).runtime.run(**inputs)
         assert_alike(expected, matched(expected, runtime.run(**inputs)))
+
+
+@pytest.mark.parametrize("write", [_torchscript, _onnx])
+def test_files_take_pictures_of_which_fewer_or_more_boxes_are_proposed_than_of_the_traced_one(
+    write: Callable[[Any, Path], Runtime], tmp_path: Path
+) -> None:
+    cfg = guests.settings("r50-fpn", MODEL__RPN__POST_NMS_TOPK_TEST=MORE_THAN_THERE_ARE)
+    own = Detectron2Extractor.of(guests.network(cfg), cfg)
+    module = own.runtime.module
+    graph = to_guest.guest_graph(module)
+    runtime = write(graph, tmp_path)
+    counts = {proposed(module, graph.example["image"])}
+    for size in SIZES:
+        inputs = {"image": guests.picture(*size, seed=SEED), "given": parity.GIVEN}
+        counts.add(proposed(module, inputs["image"]))
+        expected = own.runtime.run(**inputs)
+        assert_alike(expected, matched(expected, runtime.run(**inputs)))
+    assert len(counts) > 1
+    assert max(counts) < MORE_THAN_THERE_ARE
+
+
+def proposed(module: Any, image: Tensor) -> int:
+    """Count what a guest proposes of a picture."""
+    images = module.model.preprocess_image([{"image": torch.stack([image[channel] for channel in module.channels])}])
+    return len(module.model.proposal_generator(images, module.model.backbone(images.tensor), None)[0][0])
 
 
 def assert_alike(expected: dict[str, Tensor], got: dict[str, Tensor]) -> None:
