@@ -4,14 +4,14 @@
     OMP_NUM_THREADS=1 python -m benchmarks.regions_agreement x152-fpn --work build/regions
 
 Looks at the files that `benchmarks.regions` left in the folder, and draws pictures of its own for them. The rule was
-set before the pictures were drawn. A detector chooses: a box is suppressed where an overlap passes a threshold, a
+set before these pictures were drawn. A detector chooses: a box is suppressed where an overlap passes a threshold, a
 region kept where its score passes another's. A choice that eager itself makes otherwise when every pixel moves by at
-most a thousandth of a grey step is a near-tie, which the rounding of any engine may turn. So of a picture:
+most a ten-thousandth of a grey step is a near-tie, which the rounding of any engine may turn. So of a picture:
 
-- "equal": as many regions, each with its like: corners within half a pixel, the same label, features alike.
+- "equal": as many regions, each with its like: corners within half a pixel, the same label.
 - "tied": each region without its like is a near-tie: one that the engine lacks is lacking in one of eager's answers to
   the moved picture as well, and one that only the engine has is in one of them.
-- "wrong": anything else. There must be none.
+- "wrong": anything else, and features of a region and its like that point elsewhere. There must be none.
 
 That the rule can fail is tried beside it: "eager, one grey step lighter" is eager asked about another picture, every
 pixel of which is a whole step lighter, in the engine's place. Where detectors are as unsure as drawn weights make them,
@@ -41,11 +41,14 @@ from twelve.runtimes.module import ModuleRuntime
 SIZES = ((320, 416), (352, 480), (288, 448), (416, 320), (256, 640), (512, 384), (600, 912), (800, 1088))
 """Heights and widths, asked one after the other. The graphs were traced with a picture of none of them."""
 
-SEED = 2
+SEED = 3
 """Of the pictures, other than the one `benchmarks.regions` draws from."""
 
-MOVED = 1e-3
-"""Grey steps: what a picture of 8 bits a channel can tell, by a thousand."""
+MOVED = 1e-4
+"""Grey steps: what a picture of 8 bits a channel can tell, by ten thousand, and seven times what float32 can.
+
+It moves boxes of the deepest detector by 0.02 px in the median; rounding in another order moves them by 0.005.
+"""
 
 ASKED_AGAIN = 16
 """Moved pictures at most: a choice that turns for half of them is missed once in 65,536."""
@@ -53,7 +56,7 @@ ASKED_AGAIN = 16
 LEAST_COSINE = 0.9999
 
 LIGHTER = 1.0
-"""Grey steps: no eye sees it, and it is a thousand times what a near-tie may need."""
+"""Grey steps: no eye sees it, and it is ten thousand times what a near-tie may need."""
 
 CONTROL = "eager, one grey step lighter"
 
@@ -98,7 +101,8 @@ def pairs(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> tuple[Te
     """Lay each region of an answer beside the nearest of another, [count] each.
 
     Returns:
-        How far the corners are apart, pixels; the cosine of the features; whether the two are the same region.
+        How far the corners are apart, pixels; the cosine of the features; whether the two are the same region, by
+        place and label.
     """
     count, found = int(expected["count"]), int(got["count"])
     if not count or not found:
@@ -106,7 +110,7 @@ def pairs(expected: Mapping[str, Tensor], got: Mapping[str, Tensor]) -> tuple[Te
     apart, near = torch.cdist(expected["boxes"][:count], got["boxes"][:found], p=float("inf")).min(dim=1)
     alike = torch.cosine_similarity(expected["features"][:count], got["features"][near])
     same_label = expected["labels"][:count] == got["labels"][near]
-    return apart, alike, (apart <= NEAR_PX) & (alike >= LEAST_COSINE) & same_label
+    return apart, alike, (apart <= NEAR_PX) & same_label
 
 
 def judged(expected: Answer, got: Answer, again: Iterable[Answer]) -> str:
@@ -117,7 +121,10 @@ def judged(expected: Answer, got: Answer, again: Iterable[Answer]) -> str:
         got: The engine's.
         again: Eager's answers to the moved picture, asked for only while something is unexplained.
     """
-    lacking, over = ~pairs(expected, got)[2], ~pairs(got, expected)[2]
+    _, alike, like = pairs(expected, got)
+    lacking, over = ~like, ~pairs(got, expected)[2]
+    if (alike[like] < LEAST_COSINE).any():
+        return WRONG
     if not lacking.any() and not over.any():
         return EQUAL if int(expected["count"]) == int(got["count"]) else WRONG
     for other in again:

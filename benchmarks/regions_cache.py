@@ -195,7 +195,7 @@ def published_size(extractor: RegionExtractor, folder: Path) -> Parts:
     counts = {"vqa": config.vqa_labels, "gqa": config.gqa_labels}
     answers = {head: AnswerList(tuple(map(str, range(count)))) for head, count in counts.items()}
     name = ModelName(name="random", version="0")
-    knowledge = Knowledge(name, frozenset(TASKS), answers, config.max_position_embeddings)
+    knowledge = Knowledge(name, frozenset(TASKS), answers, config.max_position_embeddings, config.v_feature_size)
     engine = Engine.eager(TwelveModel(config).eval())
     return Parts(knowledge, engine, extractor, desk_over(extractor, folder), TextEncoder.load(WORDS))
 

@@ -65,10 +65,16 @@ def test_a_label_that_turns_for_eager_as_well_is_a_near_tie():
     assert agreement.judged(answer([0, 1, 2]), answer([0, 1, 2], turned=1), again) == agreement.TIED
 
 
-def test_a_feature_that_points_elsewhere_is_wrong():
+def test_a_feature_that_points_elsewhere_is_wrong_whatever_eagers_do():
     got = answer([0, 1, 2])
     got["features"] = got["features"] + 0.02
-    assert agreement.judged(answer([0, 1, 2]), got, [answer([0, 1, 2])]) == agreement.WRONG
+    assert agreement.judged(answer([0, 1, 2]), got, [got]) == agreement.WRONG
+
+
+def test_eagers_features_may_move_where_its_picture_does():
+    moved = answer([0, 1])
+    moved["features"] = moved["features"] + 0.02
+    assert agreement.judged(answer([0, 1, 2]), answer([0, 1]), [moved]) == agreement.TIED
 
 
 def test_two_empty_answers_are_equal():
