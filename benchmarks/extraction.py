@@ -236,9 +236,9 @@ def note_runs(path: Path, arguments: Sequence[str]) -> None:
 
     def noted(self: DetectorExtractor, picture: Picture, *given: object) -> object:
         notes.write(RAN)
-        return real(self, picture, *given)  # type: ignore[arg-type]
+        return real(self, picture, *given)
 
-    DetectorExtractor.extract = noted  # type: ignore[method-assign, assignment]
+    DetectorExtractor.extract = noted
     sys.argv = ["training", *arguments]
     runpy.run_module("training", run_name="__main__")
 

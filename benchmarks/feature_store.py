@@ -332,7 +332,9 @@ def measure(case: Case, work: Path, seed: int) -> dict[str, Any]:
             _fill_cache(folder)
         opened = opening(openers)
         readers = {name: opener() for name, opener in openers.items() if name != DICTIONARY}
-        readers[DICTIONARY] = DictionaryReader(published, readers[PUBLISHED].env)  # a process opens an LMDB once
+        first = readers[PUBLISHED]
+        assert isinstance(first, PublishedReader)
+        readers[DICTIONARY] = DictionaryReader(published, first.env)  # a process opens an LMDB once
         refuse_other_output(readers, rng.sample(keys, 20))
         read = warm(readers, keys, case, rng)
         sizes = {name: _size(folders[name]) / case.pictures for name in (PUBLISHED, *ENCODINGS)}

@@ -41,11 +41,13 @@ from benchmarks.forward import machine
 from handlers.torchserve import ALLOCATOR
 from twelve.assembly import Knowledge, Parts, Settings, assemble
 from twelve.bundle import VOCABULARY
+from twelve.download import Downloads
 from twelve.engines.engine import Engine
 from twelve.features import RegionSet
 from twelve.heads.model import TwelveModel
 from twelve.image import ImageLimits, Picture, decode
 from twelve.model.config import ModelConfig
+from twelve.origins import AllowList
 from twelve.pictures import PictureDesk
 from twelve.regions.cache import DEFAULT_BYTES, RegionCache
 from twelve.regions.cache.region_cache import MEMORY_BYTES
@@ -197,7 +199,8 @@ def published_size(extractor: RegionExtractor, folder: Path) -> Parts:
     name = ModelName(name="random", version="0")
     knowledge = Knowledge(name, frozenset(TASKS), answers, config.max_position_embeddings, config.v_feature_size)
     engine = Engine.eager(TwelveModel(config).eval())
-    return Parts(knowledge, engine, extractor, desk_over(extractor, folder), TextEncoder.load(WORDS))
+    nobody = Downloads(AllowList.of((), ()), max_bytes=ImageLimits().max_bytes)
+    return Parts(knowledge, engine, extractor, desk_over(extractor, folder), TextEncoder.load(WORDS), nobody)
 
 
 def random_detector(preset: str) -> Rcnn:

@@ -84,6 +84,7 @@ def of_preset(preset: str, *, proposals: int, rounds: int) -> Mapping[str, Any]:
 
 def opened(guest: Detectron2Extractor, detector: Any, folder: Path) -> Mapping[str, Runtime]:
     """Give every way to run either."""
+    assert isinstance(guest.runtime, ModuleRuntime)
     graph = to_guest.guest_graph(guest.runtime.module)
     to_guest.write_torchscript(graph, folder / "guest.pt")
     same = Graph(graph.name, detector, INPUTS, OUTPUTS, graph.example, _varying(graph))
