@@ -67,7 +67,13 @@ def write_torchscript(graph: Graph, path: Path) -> None:
 
 def write_onnx(graph: Graph, path: Path) -> None:
     """Write a guest as an ONNX file."""
-    with _quiet(), _translated(), _counting_as_traced(graph.module), torch.no_grad():
+    with _counting_as_traced(graph.module):
+        write_traced(graph, path)
+
+
+def write_traced(graph: Graph, path: Path) -> None:
+    """Write any graph as an ONNX file that comes of a trace; it may ask for operators of ours."""
+    with _quiet(), _translated(), torch.no_grad():
         torch.onnx.export(
             graph.module.eval(),
             tuple(graph.example[name] for name in graph.inputs),

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from export.to_guest import write_onnx
+from export.to_guest import write_traced
 from twelve.engines.graphs import Graph
 from twelve.regions.ops import best_classes
 from twelve.runtimes.onnx_file import OnnxRuntime
@@ -29,7 +29,7 @@ def drawn(boxes: int, classes: int, seed: int) -> dict[str, Tensor]:
 
 def test_a_traced_onnx_file_chooses_classes_as_the_library_does(tmp_path: Path) -> None:
     dynamic = {"boxes": {1: "boxes"}, "scores": {1: "boxes"}, "best": {1: "boxes"}, "labels": {1: "boxes"}}
-    write_onnx(Graph("choice", Choice(), INPUTS, OUTPUTS, drawn(30, 5, seed=0), dynamic), tmp_path / "choice.onnx")
+    write_traced(Graph("choice", Choice(), INPUTS, OUTPUTS, drawn(30, 5, seed=0), dynamic), tmp_path / "choice.onnx")
     runtime = OnnxRuntime.open(tmp_path / "choice.onnx", threads=1)
     for seed, boxes in enumerate((30, 200, 6), start=1):
         inputs = drawn(boxes, 5, seed)
